@@ -1,0 +1,3 @@
+"""svtool: speaker verification on the command line."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,59 @@
+"""Files that appear whole or not at all: written beside their place, flushed, then renamed."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from sv_cli.errors import SvError
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path in the same folder that becomes `path` when the block ends well.
+
+    The folder is made where it is missing. When the block raises, the temporary file is removed
+    and `path` is left as it was.
+
+    Raises
+    ------
+    SvError
+        When the folder cannot be made or the file cannot be put in place.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _flush_to_disk(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise SvError(f"cannot write `{path}`: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_open(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a file for writing (text is UTF-8, lines end in LF) that appears when the block ends well."""
+    encoding = None if "b" in mode else "utf-8"
+    newline = None if "b" in mode else "\n"
+    with (
+        atomic_path(path) as temporary,
+        temporary.open(mode, encoding=encoding, newline=newline) as stream,
+    ):
+        yield stream
+
+
+def refuse_overwrite(*paths: str | Path, force: bool) -> None:
+    """Raise when an output already stands there and `force` was not given."""
+    present = [str(path) for path in paths if Path(path).exists()]
+    if present and not force:
+        raise SvError(f"`{present[0]}` exists already", hint="use `--force` to write it again")
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())

@@ -1,0 +1,1 @@
+"""Audio: recordings in, mono float32 waveforms out."""

@@ -1,0 +1,1 @@
+"""Back-end: embeddings and scores in, scores out."""

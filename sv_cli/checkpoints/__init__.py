@@ -1,0 +1,1 @@
+"""Checkpoints: models and training states on disk."""

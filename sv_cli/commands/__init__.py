@@ -1,0 +1,1 @@
+"""Commands: one verb a file; a command only wires."""

@@ -1,0 +1,1 @@
+"""Corpora: recordings on disk in, data directories and trial lists out."""

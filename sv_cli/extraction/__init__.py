@@ -1,0 +1,1 @@
+"""Extraction: recordings or features in, embeddings out."""

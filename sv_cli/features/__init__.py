@@ -1,0 +1,1 @@
+"""Features: waveforms in, feature matrices out."""

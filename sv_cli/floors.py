@@ -1,0 +1,58 @@
+"""Which folder stands on which floor, and which folder is the door to which outside library.
+
+A module imports from lower floors and from its own folder, never sideways or upwards.
+`tests/test_floors.py` holds every import in the package against these tables.
+"""
+
+FLOORS: dict[str, int] = {
+    "__init__": 0,
+    "errors": 0,
+    "atomic": 0,
+    "logs": 0,
+    "floors": 0,
+    "settings": 0,
+    "tables": 1,
+    "metrics": 1,
+    "audio": 2,
+    "backend": 2,
+    "features": 3,
+    "models": 3,
+    "losses": 3,
+    "corpora": 3,
+    "checkpoints": 4,
+    "sampling": 4,
+    "training": 5,
+    "extraction": 5,
+    "commands": 6,
+    "cli": 7,
+    "__main__": 8,
+}
+
+# An outside library -> the modules (dotted prefixes below sv_cli) that may import it.
+DOORS: dict[str, tuple[str, ...]] = {
+    "kaldiio": ("tables.arrays",),
+    "soundfile": ("audio",),
+    "soxr": ("audio",),
+    "torchaudio": ("audio.torchaudio_door",),
+    "lhotse": ("sampling",),
+    "typer": ("cli", "commands", "settings.flags"),
+    "rich": ("logs",),
+    "matplotlib": ("metrics.det",),
+    "torch.distributed": ("training.distributed",),
+}
+
+# Folders that must work without torch.
+WITHOUT_TORCH: tuple[str, ...] = (
+    "errors",
+    "atomic",
+    "logs",
+    "floors",
+    "settings",
+    "tables",
+    "metrics",
+    "backend",
+    "corpora",
+)
+
+# Folders that see tensors only: no tables, no audio files.
+TENSORS_ONLY: tuple[str, ...] = ("models", "losses")

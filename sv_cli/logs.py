@@ -1,0 +1,188 @@
+"""What people read: messages, progress and result tables on stderr; the only file that uses rich.
+
+stdout belongs to data. `configure` is called once by the command line; library code calls
+`info`, `warn` and `progress` and never prints.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass
+class _State:
+    command: str = "svtool"
+    level: int = 1  # 0 quiet, 1 normal, 2 verbose
+    json_lines: bool = False
+
+
+_state = _State()
+_INTERVAL_SECONDS = 10.0
+
+
+def configure(*, command: str, quiet: bool, verbose: bool, log_format: str) -> None:
+    """Set how this process talks; called by the command line before a command runs."""
+    _state.command = command
+    _state.level = 0 if quiet else 2 if verbose else 1
+    _state.json_lines = log_format == "json"
+
+
+def debug(message: str, **fields: Any) -> None:
+    """Say something that only `--verbose` shows."""
+    if _state.level >= 2:
+        _emit("debug", message, fields)
+
+
+def info(message: str, **fields: Any) -> None:
+    """Say what is being done; `fields` become columns of the JSON form."""
+    if _state.level >= 1:
+        _emit("info", message, fields)
+
+
+def warn(message: str, **fields: Any) -> None:
+    """Say what the user should look at."""
+    _emit("warning", message, fields)
+
+
+def error(message: str, *, hint: str | None = None) -> None:
+    """Say why the command ends."""
+    _emit("error", message, {"hint": hint} if hint else {})
+    if hint and not _state.json_lines:
+        _write(f"hint: {hint}")
+
+
+def summary(message: str, **counts: int) -> None:
+    """Say the last line of a command: how many were done and skipped."""
+    _emit("summary", message, counts)
+
+
+def data(text: str) -> None:
+    """Write text to stdout, which carries nothing but data."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def is_terminal() -> bool:
+    """Tell whether a person watches stderr."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _emit(level: str, message: str, fields: dict[str, Any]) -> None:
+    if _state.json_lines:
+        record = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "level": level,
+            "command": _state.command,
+            "message": message,
+            **fields,
+        }
+        _write(json.dumps(record, ensure_ascii=False, default=str))
+        return
+    prefix = {"warning": "warning: ", "error": "error: "}.get(level, "")
+    _write(f"svtool {_state.command}: {prefix}{message}")
+
+
+def _write(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+class Progress(Protocol):
+    """Something that counts finished items."""
+
+    def advance(self, count: int = 1, **fields: Any) -> None:
+        """Count `count` more items; `fields` are shown behind the bar."""
+
+
+class _LineProgress:
+    """One line an interval, for logs and cron."""
+
+    def __init__(self, what: str, total: int | None, unit: str) -> None:
+        self._what, self._total, self._unit = what, total, unit
+        self._done, self._start = 0, time.monotonic()
+        self._next = self._start + _INTERVAL_SECONDS
+
+    def advance(self, count: int = 1, **fields: Any) -> None:
+        self._done += count
+        now = time.monotonic()
+        if now >= self._next and _state.level >= 1:
+            self._next = now + _INTERVAL_SECONDS
+            info(self._line(now, fields), done=self._done, total=self._total, **fields)
+
+    def _line(self, now: float, fields: dict[str, Any]) -> str:
+        rate = self._done / max(now - self._start, 1e-9)
+        text = f"{self._what}: {self._done}"
+        if self._total:
+            left = (self._total - self._done) / max(rate, 1e-9)
+            text += f"/{self._total}, {_clock(left)} left"
+        text += f", {rate:.1f} {self._unit}/s"
+        return text + "".join(f", {key} {value}" for key, value in fields.items())
+
+
+class _BarProgress:
+    """A bar with rate and ETA, for a terminal."""
+
+    def __init__(self, bar: Any, task: Any) -> None:
+        self._bar, self._task = bar, task
+
+    def advance(self, count: int = 1, **fields: Any) -> None:
+        shown = "  ".join(f"{key} {value}" for key, value in fields.items())
+        self._bar.update(self._task, advance=count, shown=shown)
+
+
+@contextmanager
+def progress(what: str, *, total: int | None = None, unit: str = "utt") -> Iterator[Progress]:
+    """Count items: a bar on a terminal, one line an interval elsewhere, nothing with `--quiet`."""
+    if _state.level == 0 or _state.json_lines or not is_terminal():
+        yield _LineProgress(what, total, unit)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _rate_column(unit),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[shown]}"),
+    )
+    with RichProgress(*columns, console=Console(stderr=True), transient=False) as bar:
+        task = bar.add_task(what, total=total, shown="")
+        yield _BarProgress(bar, task)
+
+
+def _rate_column(unit: str) -> Any:
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
+
+    class RateColumn(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text("" if task.speed is None else f"{task.speed:.1f} {unit}/s", style="dim")
+
+    return RateColumn()
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a plain aligned table: the first column to the left, the others to the right."""
+    lines = [list(header), *[list(row) for row in rows]]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    rendered = []
+    for line in lines:
+        first = line[0].ljust(widths[0])
+        rest = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+        rendered.append("  ".join([first, *rest]).rstrip())
+    rendered.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(rendered) + "\n"
+
+
+def _clock(seconds: float) -> str:
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

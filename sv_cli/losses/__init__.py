@@ -1,0 +1,1 @@
+"""Losses: embeddings and labels in, a number to descend out."""

@@ -1,0 +1,1 @@
+"""Metrics: scores and labels in, numbers out."""

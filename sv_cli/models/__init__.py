@@ -1,0 +1,1 @@
+"""Models: features in, embeddings out; tensors only."""

@@ -1,0 +1,1 @@
+"""Sampling: data directories in, training batches out."""

@@ -1,0 +1,1 @@
+"""Tables: what stands on disk in Kaldi's forms, read and written without silent loss."""

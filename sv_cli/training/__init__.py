@@ -1,0 +1,1 @@
+"""Training: data directories and settings in, a model out."""

@@ -37,7 +37,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_open(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a file for writing (text is UTF-8, lines end in LF) that appears when the block ends well."""
+    """Open a file for writing (UTF-8, LF) that appears when the block ends well."""
     encoding = None if "b" in mode else "utf-8"
     newline = None if "b" in mode else "\n"
     with (

@@ -21,11 +21,11 @@ FLOORS: dict[str, int] = {
     "corpora": 3,
     "checkpoints": 4,
     "sampling": 4,
-    "training": 5,
     "extraction": 5,
-    "commands": 6,
-    "cli": 7,
-    "__main__": 8,
+    "training": 6,
+    "commands": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 
 # An outside library -> the modules (dotted prefixes below sv_cli) that may import it.

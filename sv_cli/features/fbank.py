@@ -1,0 +1,244 @@
+"""Kaldi's log-Mel filter banks, many waveforms at once, on the CPU or the GPU.
+
+The arithmetic keeps the order of Kaldi's `feature-window.cc` (offset, energy, pre-emphasis,
+window), so that digital silence and constant signals come out at the same floor.
+"""
+
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from sv_cli.features.settings import FbankSettings, FrameSettings
+
+LOG_FLOOR = float(torch.finfo(torch.float32).eps)
+# Frames worked on at once by one CPU thread: the frames and their spectra stay in its L2 cache.
+_FRAMES_IN_CACHE = 256
+
+
+def num_frames(num_samples: int, settings: FrameSettings) -> int:
+    """Return how many frames a waveform of `num_samples` samples has.
+
+    Examples
+    --------
+    >>> [num_frames(n, FrameSettings()) for n in (399, 400, 559, 560)]
+    [0, 1, 1, 2]
+    >>> [num_frames(n, FrameSettings(snip_edges=False)) for n in (79, 80, 400)]
+    [0, 1, 3]
+    """
+    shift = settings.frame_shift
+    if not settings.snip_edges:
+        return (num_samples + shift // 2) // shift
+    if num_samples < settings.frame_length:
+        return 0
+    return 1 + (num_samples - settings.frame_length) // shift
+
+
+@torch.no_grad()
+def fbank(
+    waveforms: Tensor, settings: FbankSettings, *, generator: torch.Generator | None = None
+) -> Tensor:
+    """Compute log-Mel filter banks.
+
+    Parameters
+    ----------
+    waveforms : Tensor, shape (..., num_samples)
+        Samples in [-1, 1]; `settings.sample_scale` brings them to the scale of the features.
+    settings : FbankSettings
+        What Kaldi's options of the same names say.
+    generator : torch.Generator, optional
+        Source of the dither.
+
+    Returns
+    -------
+    Tensor, shape (..., num_frames, feat_dim)
+        float32 features; `num_frames` is 0 where the waveform is too short.
+
+    Source: Kaldi, src/feat/feature-fbank.cc and feature-window.cc.
+    """
+    frames = _frames(waveforms.float(), settings)
+    rows = frames.flatten(end_dim=-3) if frames.dim() > 3 else frames
+    rows = rows.unsqueeze(0) if rows.dim() == 2 else rows
+    features = frames.new_empty(*rows.shape[:2], settings.feat_dim)
+    with torch.autocast(frames.device.type, enabled=False):
+        for part in _parts(rows):
+            _fill(features[part], rows[part], settings, generator)
+    if settings.subtract_mean and features.numel():
+        features -= features.mean(dim=1, keepdim=True)
+    return features.view(*frames.shape[:-1], settings.feat_dim)
+
+
+@torch.no_grad()
+def log_energy(waveforms: Tensor, settings: FrameSettings) -> Tensor:
+    """Return the raw log energy of each frame: (..., num_samples) -> (..., num_frames)."""
+    frames = _frames(waveforms.float(), settings)
+    centred = _centred(frames, settings)
+    return centred.square().sum(dim=-1).clamp_min_(LOG_FLOOR).log_()
+
+
+class Fbank(nn.Module):
+    """`fbank` as a module: (..., num_samples) -> (..., num_frames, feat_dim).
+
+    Dither acts in training mode only.
+    """
+
+    def __init__(self, settings: FbankSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self._still = settings.model_copy(update={"dither": 0.0})
+
+    def forward(self, waveforms: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return the features of `waveforms`."""
+        settings = self.settings if self.training else self._still
+        return fbank(waveforms, settings, generator=generator)
+
+
+def _frames(waveforms: Tensor, settings: FrameSettings) -> Tensor:
+    """Return overlapping frames as a view: (..., num_samples) -> (..., num_frames, length)."""
+    count = num_frames(waveforms.shape[-1], settings)
+    length, shift = settings.frame_length, settings.frame_shift
+    if count == 0:
+        return waveforms.new_empty(*waveforms.shape[:-1], 0, length)
+    if not settings.snip_edges:
+        waveforms = _mirror_edges(waveforms, count, settings)
+    return waveforms.unfold(-1, length, shift)[..., :count, :]
+
+
+def _mirror_edges(waveforms: Tensor, count: int, settings: FrameSettings) -> Tensor:
+    """Continue a waveform at both ends by its mirror image, as often as a frame needs.
+
+    samples       a b c d
+    continued   b a a b c d d c b a a ...
+    """
+    num_samples, length, shift = waveforms.shape[-1], settings.frame_length, settings.frame_shift
+    first = shift // 2 - length // 2
+    end = first + (count - 1) * shift + length
+    places = torch.cat([torch.arange(first, 0), torch.arange(num_samples, end)])
+    places = places.remainder(2 * num_samples)
+    places = torch.where(places < num_samples, places, 2 * num_samples - 1 - places)
+    edges = waveforms[..., places.to(waveforms.device)]
+    before = max(-first, 0)
+    middle = waveforms[..., max(first, 0) : end]
+    return torch.cat([edges[..., :before], middle, edges[..., before:]], dim=-1)
+
+
+def _parts(rows: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Yield slices (rows, frames) that a CPU's cache holds; everything at once elsewhere."""
+    num_rows, count = rows.shape[:2]
+    if not num_rows or not count:
+        return
+    if rows.device.type != "cpu":
+        yield slice(None), slice(None)
+        return
+    limit = _FRAMES_IN_CACHE * torch.get_num_threads()
+    step = min(limit, count)
+    for row in range(0, num_rows, max(1, limit // count)):
+        for frame in range(0, count, step):
+            yield slice(row, row + max(1, limit // count)), slice(frame, frame + step)
+
+
+def _centred(frames: Tensor, settings: FrameSettings) -> Tensor:
+    """Return frames in the scale of the features without their means, as new memory."""
+    if settings.remove_dc_offset:
+        centred = frames - frames.mean(dim=-1, keepdim=True)
+        return centred.mul_(settings.sample_scale) if settings.sample_scale != 1.0 else centred
+    return frames * settings.sample_scale
+
+
+def _fill(
+    features: Tensor,
+    frames: Tensor,
+    settings: FbankSettings,
+    generator: torch.Generator | None,
+) -> None:
+    """Write the features of `frames` (rows, frames, length) into `features`."""
+    if settings.dither:
+        noise = torch.empty(frames.shape, dtype=frames.dtype, device=frames.device)
+        noise.normal_(generator=generator).mul_(settings.dither / settings.sample_scale)
+        frames = noise.add_(frames)
+    centred = _centred(frames, settings)
+    windowed = _windowed(centred, settings)
+    if settings.use_energy:
+        measured = centred if settings.raw_energy else windowed
+        features[..., 0] = _floored_energy(measured, settings)
+    mel = _mel_energies(windowed, settings)
+    if settings.use_log:
+        mel = mel.clamp_min_(LOG_FLOOR).log_()
+    features[..., int(settings.use_energy) :] = mel
+
+
+def _windowed(centred: Tensor, settings: FbankSettings) -> Tensor:
+    """Apply pre-emphasis and window; pad with zeros to the length of the transform."""
+    window, delayed_window = _windows(settings, centred.device)
+    length = settings.frame_length
+    padded = centred.new_zeros(*centred.shape[:-1], settings.fft_length)
+    inside = padded[..., :length]
+    torch.mul(centred, window, out=inside)
+    if settings.preemphasis:
+        # window[t] * (x[t] - c x[t-1]), where x[-1] is x[0]
+        inside[..., 1:].addcmul_(centred[..., :-1], delayed_window[1:])
+        inside[..., :1].addcmul_(centred[..., :1], delayed_window[:1])
+    return padded
+
+
+def _mel_energies(windowed: Tensor, settings: FbankSettings) -> Tensor:
+    """Return the mel-weighted spectrum, shape (..., num_mel_bins)."""
+    spectrum = torch.view_as_real(torch.fft.rfft(windowed))
+    power = spectrum.square_().sum(dim=-1)
+    if not settings.use_power:
+        power.sqrt_()
+    first, last, matrix = _mel_matrix(settings, windowed.device)
+    return torch.matmul(power[..., first:last], matrix)
+
+
+def _floored_energy(samples: Tensor, settings: FbankSettings) -> Tensor:
+    energy = samples.square().sum(dim=-1).clamp_min_(LOG_FLOOR).log_()
+    return energy.clamp_min_(math.log(settings.energy_floor)) if settings.energy_floor else energy
+
+
+@lru_cache(maxsize=32)
+def _windows(settings: FbankSettings, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the window, and the window times minus the coefficient of pre-emphasis."""
+    window = _window(settings)
+    delayed = -settings.preemphasis * window
+    return window.float().to(device), delayed.float().to(device)
+
+
+def _window(settings: FbankSettings) -> Tensor:
+    length = settings.frame_length
+    turn = torch.arange(length, dtype=torch.float64) * (2.0 * math.pi / (length - 1))
+    if settings.window_type == "rectangular":
+        return torch.ones_like(turn)
+    if settings.window_type == "sine":
+        return torch.sin(0.5 * turn)
+    if settings.window_type == "hamming":
+        return 0.54 - 0.46 * torch.cos(turn)
+    if settings.window_type == "blackman":
+        constant = settings.blackman_coeff
+        return constant - 0.5 * torch.cos(turn) + (0.5 - constant) * torch.cos(2.0 * turn)
+    hanning = 0.5 - 0.5 * torch.cos(turn)
+    return hanning**0.85 if settings.window_type == "povey" else hanning
+
+
+@lru_cache(maxsize=32)
+def _mel_matrix(settings: FbankSettings, device: torch.device) -> tuple[int, int, Tensor]:
+    """Return first and last used frequency bin, and weights (used bins, num_mel_bins)."""
+    num_bins = settings.fft_length // 2  # Kaldi leaves the Nyquist bin out
+    freqs = torch.arange(num_bins, dtype=torch.float64)
+    mel = _to_mel(freqs * settings.sample_rate / settings.fft_length)[:, None]
+    edges = _to_mel(torch.tensor([settings.low_freq, settings.high_freq_hz], dtype=torch.float64))
+    points = torch.linspace(
+        float(edges[0]), float(edges[1]), settings.num_mel_bins + 2, dtype=torch.float64
+    )
+    left, centre, right = points[:-2], points[1:-1], points[2:]
+    weights = torch.minimum((mel - left) / (centre - left), (right - mel) / (right - centre))
+    weights = weights.clamp_min(0.0)
+    used = weights.sum(dim=1).nonzero().flatten()
+    first, last = int(used[0]), int(used[-1]) + 1
+    return first, last, weights[first:last].float().contiguous().to(device)
+
+
+def _to_mel(freq: Tensor) -> Tensor:
+    return 1127.0 * torch.log1p(freq / 700.0)

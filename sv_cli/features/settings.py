@@ -1,0 +1,147 @@
+"""Settings of features, VAD and front-ends; free of torch, so that commands may show them."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from sv_cli.errors import SettingsError
+from sv_cli.settings.model import Settings, nearest
+
+WindowType = Literal["povey", "hamming", "hanning", "rectangular", "blackman", "sine"]
+
+
+class FrameSettings(Settings):
+    """How a waveform is cut into frames."""
+
+    sample_rate: int = Field(16000, gt=0, description="Sampling rate in Hz; others are resampled.")
+    frame_length_ms: float = Field(25.0, gt=0, description="Frame length in milliseconds.")
+    frame_shift_ms: float = Field(10.0, gt=0, description="Frame shift in milliseconds.")
+    snip_edges: bool = Field(
+        True, description="Only frames that lie wholly in the waveform; else edges are mirrored."
+    )
+    sample_scale: float = Field(
+        32768.0, gt=0, description="Factor on samples in [-1, 1]; 32768 is the scale of Kaldi."
+    )
+    remove_dc_offset: bool = Field(True, description="Subtract the mean of each frame.")
+
+    @property
+    def frame_length(self) -> int:
+        """Samples in a frame."""
+        return int(self.sample_rate * 0.001 * self.frame_length_ms)
+
+    @property
+    def frame_shift(self) -> int:
+        """Samples from one frame to the next."""
+        return int(self.sample_rate * 0.001 * self.frame_shift_ms)
+
+    @model_validator(mode="after")
+    def _check_frames(self) -> Self:
+        if self.frame_length < 2 or self.frame_shift < 1:
+            raise ValueError("a frame must hold at least 2 samples and move by at least 1")
+        return self
+
+
+class FbankSettings(FrameSettings):
+    """Log-Mel filter banks as Kaldi's `compute-fbank-feats` makes them."""
+
+    num_mel_bins: int = Field(80, ge=3, description="Number of triangular mel bins.")
+    window_type: WindowType = Field("povey", description="Window on each frame.")
+    low_freq: float = Field(20.0, ge=0, description="Lower edge of the mel bins in Hz.")
+    high_freq: float = Field(
+        0.0, description="Upper edge in Hz; 0 or less counts down from the Nyquist frequency."
+    )
+    preemphasis: float = Field(0.97, ge=0, le=1, description="Coefficient of pre-emphasis.")
+    dither: float = Field(0.0, ge=0, description="Standard deviation of noise added to samples.")
+    blackman_coeff: float = Field(0.42, description="Constant of the blackman window.")
+    round_to_power_of_two: bool = Field(True, description="Pad frames to a power of two.")
+    use_power: bool = Field(True, description="Power spectrum; else magnitudes.")
+    use_log: bool = Field(True, description="Logarithm of the mel energies.")
+    use_energy: bool = Field(False, description="Put the log energy before the mel bins.")
+    raw_energy: bool = Field(True, description="Energy before pre-emphasis and window.")
+    energy_floor: float = Field(0.0, ge=0, description="Floor of the energy (not its logarithm).")
+    subtract_mean: bool = Field(False, description="Subtract the mean over the utterance.")
+
+    @property
+    def fft_length(self) -> int:
+        """Points of the Fourier transform."""
+        length = self.frame_length
+        return 1 << (length - 1).bit_length() if self.round_to_power_of_two else length
+
+    @property
+    def feat_dim(self) -> int:
+        """Columns of the features."""
+        return self.num_mel_bins + self.use_energy
+
+    @property
+    def high_freq_hz(self) -> float:
+        """Upper edge of the mel bins in Hz."""
+        nyquist = 0.5 * self.sample_rate
+        return self.high_freq if self.high_freq > 0 else nyquist + self.high_freq
+
+    @model_validator(mode="after")
+    def _check_frequencies(self) -> Self:
+        if not self.low_freq < self.high_freq_hz <= 0.5 * self.sample_rate:
+            raise ValueError(
+                f"low_freq {self.low_freq:g} Hz and high_freq {self.high_freq_hz:g} Hz "
+                f"do not fit a sample_rate of {self.sample_rate} Hz"
+            )
+        if self.fft_length % 2:
+            raise ValueError("frames of an odd number of samples need round_to_power_of_two")
+        return self
+
+
+class VadSettings(FrameSettings):
+    """Energy voice activity detection as Kaldi's `compute-vad`; values of its VoxCeleb recipe."""
+
+    vad_energy_threshold: float = Field(5.5, description="Constant of the log energy threshold.")
+    vad_energy_mean_scale: float = Field(
+        0.5, ge=0, description="Share of the mean log energy added to the threshold."
+    )
+    vad_proportion_threshold: float = Field(
+        0.12, gt=0, lt=1, description="Share of frames in the context that must be loud."
+    )
+    vad_frames_context: int = Field(2, ge=0, description="Frames of context on each side.")
+
+
+class FrontendSettings(FbankSettings):
+    """A named front-end: everything between the samples and the input of a model.
+
+    `dither` acts in training only. `kind` is "fbank" (Kaldi) or "mel" (centred frames).
+    """
+
+    kind: Literal["fbank", "mel"] = Field("fbank", description="Family of the front-end.")
+    mean_norm: bool = Field(True, description="Subtract the mean over time from each column.")
+    preemphasis_start: Literal["zero", "reflect"] = Field(
+        "zero", description="What stands before the first sample (kind mel)."
+    )
+    pad_mode: Literal["reflect", "constant"] = Field(
+        "reflect", description="Padding of centred frames (kind mel)."
+    )
+    mel_form: Literal["offset", "decibel"] = Field(
+        "offset", description="log(x + 1e-6), or decibels over a range of 80 (kind mel)."
+    )
+
+
+FRONTENDS: dict[str, FrontendSettings] = {
+    "wespeaker": FrontendSettings(window_type="hamming", dither=1.0),
+    "3dspeaker": FrontendSettings(window_type="povey", sample_scale=1.0),
+}
+
+
+def find_frontend(name: str) -> FrontendSettings:
+    """Return a named front-end.
+
+    Raises
+    ------
+    SettingsError
+        When there is none of that name; the nearest one is told.
+    """
+    if name not in FRONTENDS:
+        raise SettingsError(f"front-end `{name}` is not known{nearest(name, FRONTENDS)}")
+    return FRONTENDS[name]
+
+
+def frontend_name(settings: FrontendSettings) -> str:
+    """Return the name of a front-end, or `custom`."""
+    names = (name for name, known in FRONTENDS.items() if known == settings)
+    return next(names, "custom")

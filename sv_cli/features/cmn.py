@@ -1,6 +1,5 @@
 """Mean and variance normalisation over an utterance or a sliding window."""
 
-import torch
 from torch import Tensor
 
 

@@ -13,16 +13,21 @@ WindowType = Literal["povey", "hamming", "hanning", "rectangular", "blackman", "
 class FrameSettings(Settings):
     """How a waveform is cut into frames."""
 
-    sample_rate: int = Field(16000, gt=0, description="Sampling rate in Hz; others are resampled.")
-    frame_length_ms: float = Field(25.0, gt=0, description="Frame length in milliseconds.")
-    frame_shift_ms: float = Field(10.0, gt=0, description="Frame shift in milliseconds.")
+    sample_rate: int = Field(
+        default=16000, gt=0, description="Sampling rate in Hz; others are resampled."
+    )
+    frame_length_ms: float = Field(default=25.0, gt=0, description="Frame length in milliseconds.")
+    frame_shift_ms: float = Field(default=10.0, gt=0, description="Frame shift in milliseconds.")
     snip_edges: bool = Field(
-        True, description="Only frames that lie wholly in the waveform; else edges are mirrored."
+        default=True,
+        description="Only frames that lie wholly in the waveform; else edges are mirrored.",
     )
     sample_scale: float = Field(
-        32768.0, gt=0, description="Factor on samples in [-1, 1]; 32768 is the scale of Kaldi."
+        default=32768.0,
+        gt=0,
+        description="Factor on samples in [-1, 1]; 32768 is the scale of Kaldi.",
     )
-    remove_dc_offset: bool = Field(True, description="Subtract the mean of each frame.")
+    remove_dc_offset: bool = Field(default=True, description="Subtract the mean of each frame.")
 
     @property
     def frame_length(self) -> int:
@@ -44,22 +49,27 @@ class FrameSettings(Settings):
 class FbankSettings(FrameSettings):
     """Log-Mel filter banks as Kaldi's `compute-fbank-feats` makes them."""
 
-    num_mel_bins: int = Field(80, ge=3, description="Number of triangular mel bins.")
-    window_type: WindowType = Field("povey", description="Window on each frame.")
-    low_freq: float = Field(20.0, ge=0, description="Lower edge of the mel bins in Hz.")
+    num_mel_bins: int = Field(default=80, ge=3, description="Number of triangular mel bins.")
+    window_type: WindowType = Field(default="povey", description="Window on each frame.")
+    low_freq: float = Field(default=20.0, ge=0, description="Lower edge of the mel bins in Hz.")
     high_freq: float = Field(
-        0.0, description="Upper edge in Hz; 0 or less counts down from the Nyquist frequency."
+        default=0.0,
+        description="Upper edge in Hz; 0 or less counts down from the Nyquist frequency.",
     )
-    preemphasis: float = Field(0.97, ge=0, le=1, description="Coefficient of pre-emphasis.")
-    dither: float = Field(0.0, ge=0, description="Standard deviation of noise added to samples.")
-    blackman_coeff: float = Field(0.42, description="Constant of the blackman window.")
-    round_to_power_of_two: bool = Field(True, description="Pad frames to a power of two.")
-    use_power: bool = Field(True, description="Power spectrum; else magnitudes.")
-    use_log: bool = Field(True, description="Logarithm of the mel energies.")
-    use_energy: bool = Field(False, description="Put the log energy before the mel bins.")
-    raw_energy: bool = Field(True, description="Energy before pre-emphasis and window.")
-    energy_floor: float = Field(0.0, ge=0, description="Floor of the energy (not its logarithm).")
-    subtract_mean: bool = Field(False, description="Subtract the mean over the utterance.")
+    preemphasis: float = Field(default=0.97, ge=0, le=1, description="Coefficient of pre-emphasis.")
+    dither: float = Field(
+        default=0.0, ge=0, description="Standard deviation of noise added to samples."
+    )
+    blackman_coeff: float = Field(default=0.42, description="Constant of the blackman window.")
+    round_to_power_of_two: bool = Field(default=True, description="Pad frames to a power of two.")
+    use_power: bool = Field(default=True, description="Power spectrum; else magnitudes.")
+    use_log: bool = Field(default=True, description="Logarithm of the mel energies.")
+    use_energy: bool = Field(default=False, description="Put the log energy before the mel bins.")
+    raw_energy: bool = Field(default=True, description="Energy before pre-emphasis and window.")
+    energy_floor: float = Field(
+        default=0.0, ge=0, description="Floor of the energy (not its logarithm)."
+    )
+    subtract_mean: bool = Field(default=False, description="Subtract the mean over the utterance.")
 
     @property
     def fft_length(self) -> int:
@@ -93,14 +103,16 @@ class FbankSettings(FrameSettings):
 class VadSettings(FrameSettings):
     """Energy voice activity detection as Kaldi's `compute-vad`; values of its VoxCeleb recipe."""
 
-    vad_energy_threshold: float = Field(5.5, description="Constant of the log energy threshold.")
+    vad_energy_threshold: float = Field(
+        default=5.5, description="Constant of the log energy threshold."
+    )
     vad_energy_mean_scale: float = Field(
-        0.5, ge=0, description="Share of the mean log energy added to the threshold."
+        default=0.5, ge=0, description="Share of the mean log energy added to the threshold."
     )
     vad_proportion_threshold: float = Field(
-        0.12, gt=0, lt=1, description="Share of frames in the context that must be loud."
+        default=0.12, gt=0, lt=1, description="Share of frames in the context that must be loud."
     )
-    vad_frames_context: int = Field(2, ge=0, description="Frames of context on each side.")
+    vad_frames_context: int = Field(default=2, ge=0, description="Frames of context on each side.")
 
 
 class FrontendSettings(FbankSettings):
@@ -109,16 +121,18 @@ class FrontendSettings(FbankSettings):
     `dither` acts in training only. `kind` is "fbank" (Kaldi) or "mel" (centred frames).
     """
 
-    kind: Literal["fbank", "mel"] = Field("fbank", description="Family of the front-end.")
-    mean_norm: bool = Field(True, description="Subtract the mean over time from each column.")
+    kind: Literal["fbank", "mel"] = Field(default="fbank", description="Family of the front-end.")
+    mean_norm: bool = Field(
+        default=True, description="Subtract the mean over time from each column."
+    )
     preemphasis_start: Literal["zero", "reflect"] = Field(
-        "zero", description="What stands before the first sample (kind mel)."
+        default="zero", description="What stands before the first sample (kind mel)."
     )
     pad_mode: Literal["reflect", "constant"] = Field(
-        "reflect", description="Padding of centred frames (kind mel)."
+        default="reflect", description="Padding of centred frames (kind mel)."
     )
     mel_form: Literal["offset", "decibel"] = Field(
-        "offset", description="log(x + 1e-6), or decibels over a range of 80 (kind mel)."
+        default="offset", description="log(x + 1e-6), or decibels over a range of 80 (kind mel)."
     )
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from sv_cli import __version__, logs
+from sv_cli.commands import train
 from sv_cli.errors import ExitStatus, SvError
 from sv_cli.settings.flags import replace_signature
 
@@ -158,6 +159,9 @@ def _run_to_exit(body: Callable[[], None], *, debug: bool) -> None:
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
     raise Terminated
+
+
+command("train", train.train)
 
 
 def main() -> None:

@@ -32,6 +32,11 @@ def configure(*, command: str, quiet: bool, verbose: bool, log_format: str) -> N
     _state.json_lines = log_format == "json"
 
 
+def silence() -> None:
+    """Keep all but warnings back: the other processes of a group speak through the first."""
+    _state.level = 0
+
+
 def debug(message: str, **fields: Any) -> None:
     """Say something that only `--verbose` shows."""
     if _state.level >= 2:

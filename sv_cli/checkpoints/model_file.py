@@ -17,7 +17,7 @@ from torch import Tensor
 from sv_cli import __version__
 from sv_cli.atomic import atomic_path
 from sv_cli.errors import CheckpointError
-from sv_cli.features.settings import FrontendSettings
+from sv_cli.features.settings import FrontendSettings, frontend_name
 from sv_cli.models.protocol import SpeakerEncoder
 from sv_cli.models.registry import build_model
 from sv_cli.settings.model import build_settings
@@ -72,7 +72,7 @@ class ModelFile:
             model_hash=hash_model(self),
             embedding_dim=encoder.embedding_dim,
             sample_rate=self.frontend.sample_rate,
-            frontend=self.frontend.name,
+            frontend=frontend_name(self.frontend),
             model=self.model,
         )
 

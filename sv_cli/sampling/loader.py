@@ -1,0 +1,64 @@
+"""Batches ahead of the step that needs them: worker processes, and the time spent waiting."""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+
+from torch.utils.data import DataLoader
+
+from sv_cli.sampling.dataset import Batch, EpochBatches
+
+
+class TimedLoader:
+    """Iterates over batches and remembers how long the caller had to wait for them.
+
+    Attributes
+    ----------
+    wait_seconds : float
+        Time spent in waiting since the start.
+    """
+
+    def __init__(self, batches: Iterable[Batch]) -> None:
+        self._batches = batches
+        self.wait_seconds = 0.0
+
+    def __iter__(self) -> Iterator[Batch]:
+        source = iter(self._batches)
+        while True:
+            start = time.perf_counter()
+            batch = next(source, None)
+            self.wait_seconds += time.perf_counter() - start
+            if batch is None:
+                return
+            yield batch
+
+
+def load_batches(
+    batches: EpochBatches, *, first_step: int, num_workers: int, pin_memory: bool
+) -> TimedLoader:
+    """Return the batches of an epoch from `first_step` on, in order, read ahead by workers."""
+    steps = range(first_step, len(batches))
+    loader: DataLoader[Batch] = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=steps,
+        num_workers=num_workers,
+        prefetch_factor=4 if num_workers else None,
+        pin_memory=pin_memory,
+        worker_init_fn=_use_one_thread,
+    )
+    return TimedLoader(loader)
+
+
+def choose_num_workers(asked: int, *, world_size: int) -> int:
+    """Return the number of reading processes: as asked, or the spare cores of this process."""
+    if asked >= 0:
+        return asked
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(0, min(8, (cores or 1) // world_size - 1))
+
+
+def _use_one_thread(worker: int) -> None:
+    import torch
+
+    torch.set_num_threads(1)

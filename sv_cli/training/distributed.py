@@ -1,0 +1,151 @@
+"""One process or many: start, ranks, reduction, end; nothing else knows about ranks.
+
+Processes are started by torchrun (`torchrun --nproc-per-node 4 -m sv_cli train ...`); without it
+there is one process and every function here does nothing or the obvious.
+"""
+
+import datetime
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sv_cli.errors import SettingsError, TrainingError
+
+
+@dataclass(frozen=True)
+class World:
+    """One process among all.
+
+    Attributes
+    ----------
+    rank, size : int
+        Number of this process and of all.
+    device : torch.device
+        Where it computes.
+    """
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """Tell whether this process writes files and speaks."""
+        return self.rank == 0
+
+
+def was_launched() -> bool:
+    """Tell whether torchrun started this process."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def relaunch(arguments: Sequence[str], *, num_procs: int) -> None:
+    """Start this command again in `num_procs` processes under torchrun, in place of this one."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_procs)]
+    line = [sys.executable, *launcher, "-m", "sv_cli", *arguments]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.execv(sys.executable, line)
+
+
+@contextmanager
+def join_world(device: str, *, timeout_seconds: float) -> Iterator[World]:
+    """Join the other processes (NCCL on GPUs, gloo on CPUs) for the length of the block.
+
+    Raises
+    ------
+    TrainingError
+        When another process dies or does not answer within `timeout_seconds`.
+    """
+    chosen = choose_device(device)
+    if not was_launched():
+        yield World(0, 1, chosen)
+        return
+    import torch.distributed as dist
+
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    dist.init_process_group(
+        "nccl" if chosen.type == "cuda" else "gloo",
+        timeout=datetime.timedelta(seconds=timeout_seconds),
+    )
+    world = World(dist.get_rank(), dist.get_world_size(), chosen)
+    try:
+        yield world
+    except RuntimeError as error:
+        if _is_lost_peer(error):
+            reason = str(error).splitlines()[0]
+            raise TrainingError(
+                f"process {world.rank} of {world.size} lost another one: {reason}",
+                hint="start again with `--resume`",
+            ) from error
+        raise
+    finally:
+        dist.destroy_process_group()
+
+
+def choose_device(device: str) -> torch.device:
+    """Return the device that `auto`, `cpu` or `cuda` means for this process."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SettingsError("device `cuda` asked for, but torch sees none")
+    if device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def wrap(module: nn.Module, world: World) -> nn.Module:
+    """Return the module with its gradients averaged over all processes."""
+    if world.size == 1:
+        return module
+    from torch.nn.parallel import DistributedDataParallel
+
+    ids = [world.device.index] if world.device.type == "cuda" else None
+    return DistributedDataParallel(module, device_ids=ids, gradient_as_bucket_view=True)
+
+
+def mean_over_world(values: Tensor, world: World) -> Tensor:
+    """Return the mean of a small tensor over all processes."""
+    if world.size == 1:
+        return values
+    import torch.distributed as dist
+
+    total = values.clone()
+    dist.all_reduce(total)
+    return total / world.size
+
+
+def any_over_world(flag: bool, world: World) -> bool:
+    """Tell whether any process raised the flag; all processes get the same answer."""
+    if world.size == 1:
+        return flag
+    return bool(mean_over_world(torch.tensor(float(flag), device=world.device), world) > 0)
+
+
+def gather_objects(item: Any, world: World) -> list[Any]:
+    """Return what every process passed in, by rank, on all of them."""
+    if world.size == 1:
+        return [item]
+    import torch.distributed as dist
+
+    items: list[Any] = [None] * world.size
+    dist.all_gather_object(items, item)
+    return items
+
+
+def _is_lost_peer(error: RuntimeError) -> bool:
+    words = (
+        "Connection closed by peer",
+        "Connection reset",
+        "timed out",
+        "Timed out",
+        "gloo",
+        "NCCL",
+    )
+    return any(word in str(error) for word in words)

@@ -1,0 +1,119 @@
+"""A training run from its arguments: data, front-end and world are put together here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from sv_cli import logs
+from sv_cli.errors import SettingsError
+from sv_cli.features.fbank import num_frames
+from sv_cli.features.settings import FrontendSettings, find_frontend
+from sv_cli.models.registry import MODELS, find_model
+from sv_cli.sampling.training_set import CropShape, load_training_set
+from sv_cli.settings.model import build_settings
+from sv_cli.settings.toml import write_settings
+from sv_cli.tables.datadir import DataDir
+from sv_cli.tables.trials import read_trials
+from sv_cli.training.distributed import World, join_world
+from sv_cli.training.run_files import RunFiles
+from sv_cli.training.settings import TrainSettings
+from sv_cli.training.trainer import RunResult, Trainer
+from sv_cli.training.validation import DevSet
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Where a run reads and writes.
+
+    Attributes
+    ----------
+    data : path of the training data directory
+    exp_dir : path of the experiment directory
+    dev_data, dev_trials : paths of the recordings and trials of the dev EER, or None
+    audio_root : folder that relative audio paths start from, or None
+    """
+
+    data: str
+    exp_dir: str
+    dev_data: str | None = None
+    dev_trials: str | None = None
+    audio_root: str | None = None
+
+
+def run_training(
+    settings: TrainSettings, paths: RunPaths, *, resume: bool = False, force: bool = False
+) -> RunResult:
+    """Train, in this process or as one of those that torchrun started.
+
+    Raises
+    ------
+    SettingsError
+        When settings contradict one another or the stopped run.
+    TableError, AudioError
+        When the data is not as it should be.
+    TrainingError
+        When the loss is not finite, or another process is lost.
+    """
+    frontend = choose_frontend(settings)
+    torch.set_num_threads(settings.engine.num_threads)
+    with join_world(
+        settings.engine.device, timeout_seconds=settings.engine.timeout_seconds
+    ) as world:
+        if not world.is_first:
+            logs.silence()
+        trainer_files = RunFiles(Path(paths.exp_dir))
+        training_set = load_training_set(
+            DataDir.load(paths.data),
+            crop_shape(settings, frontend),
+            source=settings.data.source,
+            min_seconds=settings.data.min_seconds,
+            audio_root=paths.audio_root,
+        )
+        dev = load_dev_set(paths)
+        state = trainer_files.prepare(world, resume=resume, force=force)
+        trainer = Trainer(
+            settings, frontend, training_set, dev=dev, files=trainer_files, world=world
+        )
+        _announce(trainer, world)
+        if world.is_first:
+            write_settings(Path(paths.exp_dir) / "settings.toml", settings)
+        return trainer.run(state)
+
+
+def choose_frontend(settings: TrainSettings) -> FrontendSettings:
+    """Return the front-end asked for, or the one that the model's project uses."""
+    name = settings.frontend or MODELS[find_model(settings.model)].frontend
+    values = {**find_frontend(name).model_dump(), **settings.frontend_options}
+    return build_settings(FrontendSettings, values, where="frontend_options")
+
+
+def crop_shape(settings: TrainSettings, frontend: FrontendSettings) -> CropShape:
+    """Return the length of a crop in samples and frames."""
+    num_samples = round(settings.data.chunk_seconds * frontend.sample_rate)
+    frames = num_frames(num_samples, frontend)
+    if frames < 2:
+        raise SettingsError(f"`data.chunk_seconds`: {settings.data.chunk_seconds} gives no frames")
+    return CropShape(num_samples, frames, frontend.sample_rate)
+
+
+def load_dev_set(paths: RunPaths) -> DevSet | None:
+    """Return the dev set; its trials default to `trials` in the dev data directory."""
+    if paths.dev_data is None:
+        if paths.dev_trials is not None:
+            raise SettingsError("`--dev-trials` needs `--dev-data`")
+        return None
+    trials = paths.dev_trials or str(Path(paths.dev_data) / "trials")
+    return DevSet(
+        DataDir.load(paths.dev_data), read_trials(trials, labels="required"), paths.audio_root
+    )
+
+
+def _announce(trainer: Trainer, world: World) -> None:
+    parameters = sum(p.numel() for p in trainer.encoder.parameters())
+    data = trainer.data
+    trainer.journal.say(
+        f"{trainer.settings.model}: {parameters / 1e6:.2f} M parameters; {len(data.utts)} "
+        f"utterances of {len(data.speakers)} speakers; {trainer.plan.num_steps} steps an epoch of "
+        f"{world.size} x {trainer.plan.batch_size}; {trainer.precision} on {world.device}"
+    )

@@ -1,0 +1,60 @@
+"""The dev EER during training: cosine of embeddings of whole utterances, as `score` computes it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv_cli.backend.cosine import paired_cosine
+from sv_cli.errors import TableError, name_some
+from sv_cli.extraction.extractor import Extractor
+from sv_cli.extraction.settings import ExtractSettings
+from sv_cli.features.settings import FrontendSettings
+from sv_cli.metrics.eer import eer
+from sv_cli.metrics.sweep import error_rates
+from sv_cli.models.protocol import SpeakerEncoder
+from sv_cli.tables.datadir import DataDir, Utterance
+from sv_cli.tables.trials import Trials
+from sv_cli.training.distributed import World, gather_objects
+
+
+@dataclass(frozen=True)
+class DevSet:
+    """Recordings and trials that a run is validated on."""
+
+    data: DataDir
+    trials: Trials
+    audio_root: str | None = None
+
+    def utterances(self) -> list[Utterance]:
+        """Return the utterances that the trials name.
+
+        Raises
+        ------
+        TableError
+            When the data directory lacks some of them.
+        """
+        wanted = {*self.trials.enroll_ids, *self.trials.test_ids}
+        found = [utterance for utterance in self.data.recordings() if utterance.utt in wanted]
+        missing = sorted(wanted - {utterance.utt for utterance in found})
+        if missing:
+            raise TableError(f"dev trials name utterances not in the data: {name_some(missing)}")
+        return found
+
+
+def dev_eer(
+    encoder: SpeakerEncoder, frontend: FrontendSettings, dev: DevSet, world: World
+) -> float:
+    """Return the EER in percent; the processes share the extraction."""
+    if dev.trials.target is None:
+        raise TableError("dev trials have no labels")
+    share = dev.utterances()[world.rank :: world.size]
+    extractor = Extractor(encoder, frontend, ExtractSettings())
+    own = dict(extractor.extract(share, audio_root=dev.audio_root))
+    embeddings: dict[str, NDArray[np.float32]] = {}
+    for part in gather_objects(own, world):
+        embeddings.update(part)
+    enroll = np.stack([embeddings[utt] for utt in dev.trials.enroll_ids])
+    test = np.stack([embeddings[utt] for utt in dev.trials.test_ids])
+    scores = paired_cosine(enroll, test, dev.trials.enroll, dev.trials.test)
+    return 100.0 * eer(error_rates(scores, dev.trials.target))[0]

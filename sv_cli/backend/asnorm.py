@@ -222,11 +222,11 @@ def side_stats(
             scores /= scale
             return scores
 
-        second = cohort_stats(
-            test if method == "zt" else enroll, cohort, top_n=top_n, adjust=adjust
-        )
-        first = cohort_stats(enroll if method == "zt" else test, cohort, top_n=top_n)
-        return (first, second) if method == "zt" else (second, first)
+        if method == "zt":
+            plain = cohort_stats(enroll, cohort, top_n=top_n)
+            return plain, cohort_stats(test, cohort, top_n=top_n, adjust=adjust)
+        plain = cohort_stats(test, cohort, top_n=top_n)
+        return cohort_stats(enroll, cohort, top_n=top_n, adjust=adjust), plain
     stats = cohort_stats(enroll, cohort, top_n=top_n)
     return stats, stats if test is enroll else cohort_stats(test, cohort, top_n=top_n)
 

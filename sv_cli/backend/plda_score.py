@@ -3,7 +3,8 @@
 With u the mean of n enrolment embeddings and v a test embedding, both in the space where W is
 unit and B is diag(psi):
 
-    llr = log N(v; a u, s) - log N(v; 0, 1 + psi),   a = n psi / (n psi + 1),  s = 1 + psi/(n psi + 1)
+    llr = log N(v; a u, s) - log N(v; 0, 1 + psi)
+    a = n psi / (n psi + 1),  s = 1 + psi / (n psi + 1)
 
 which falls apart into a term of u, a term of v and one dot product.
 """
@@ -130,7 +131,7 @@ def _rows_dot(squares: Matrix, weights: Matrix, kind: NDArray[np.intp]) -> Matri
 
 
 def _test_terms(terms: _Terms, test: Vectors) -> Matrix:
-    """Term of each test embedding for each number of enrolment utterances, (num_test, num_kinds)."""
+    """Term of each test embedding for each kind of model, (num_test, num_kinds)."""
     result = np.empty((len(test), len(terms.gain)))
     for rows in blocks(len(test)):
         result[rows] = test[rows].astype(np.float64) ** 2 @ terms.test_weight.T

@@ -1,0 +1,95 @@
+"""Pool-adjacent-violators calibration through the convex hull of the ROC.
+
+The upper convex hull of (false alarms, hits) and the isotonic regression of the labels on the
+scores are one thing: each edge of the hull is a pooled block, its slope the block's likelihood
+ratio (Fawcett and Niculescu-Mizil 2007; Brummer and du Preez 2013).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv_cli.metrics.eer import interpolated_eer
+from sv_cli.metrics.sweep import Floats, Sweep
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Pav:
+    """Pooled blocks of ascending score.
+
+    Attributes
+    ----------
+    corners : ndarray of int64, shape (num_blocks + 1,)
+        Points of the sweep that are corners of the hull; block k holds the distinct scores
+        `values[corners[k]:corners[k + 1]]`.
+    num_target, num_nontarget : ndarray of float64, shape (num_blocks,)
+        What each block holds.
+    """
+
+    corners: Indices
+    num_target: Floats
+    num_nontarget: Floats
+
+    @property
+    def llr(self) -> Floats:
+        """Log-likelihood ratio (nats) of each block, ascending; -inf and inf where one-sided."""
+        with np.errstate(divide="ignore"):
+            ratio = np.log(self.num_target) - np.log(self.num_nontarget)
+        ratio -= np.log(self.num_target.sum() / self.num_nontarget.sum())
+        return ratio
+
+
+def pool(sweep: Sweep) -> Pav:
+    """Return the blocks of the isotonic regression of the labels on the scores."""
+    corners = hull_corners(sweep.false_alarms, sweep.misses)
+    misses, false_alarms = sweep.misses[corners], sweep.false_alarms[corners]
+    return Pav(corners, np.diff(misses), -np.diff(false_alarms))
+
+
+def rocch_eer(sweep: Sweep) -> float:
+    """Return the equal error rate on the convex hull of the ROC: never above the plain one."""
+    corners = hull_corners(sweep.false_alarms, sweep.misses)
+    return interpolated_eer(sweep.p_miss[corners], sweep.p_fa[corners])
+
+
+def hull_corners(false_alarms: Floats, misses: Floats) -> Indices:
+    """Return the points that are corners of the lower convex hull of (false alarms, misses).
+
+    Points run from accepting all (misses 0) to rejecting all (false alarms 0).
+    """
+    kept = np.arange(len(misses))
+    # A point on or above the line between its neighbours is no corner, whatever else is dropped
+    # in the same pass. Passes shrink the set quickly; the slow rest is walked with a stack.
+    while len(kept) > 512:
+        corner = _is_corner(false_alarms[kept], misses[kept])
+        if np.count_nonzero(corner) > 0.95 * len(kept):
+            break
+        kept = kept[corner]
+    return kept[_walk(false_alarms[kept].tolist(), misses[kept].tolist())]
+
+
+def _is_corner(x: Floats, y: Floats) -> NDArray[np.bool_]:
+    """Tell which points lie strictly below the line between their two neighbours."""
+    before_x, before_y = x[1:-1] - x[:-2], y[1:-1] - y[:-2]
+    after_x, after_y = x[2:] - x[1:-1], y[2:] - y[1:-1]
+    corner = np.ones(len(x), dtype=np.bool_)
+    # x descends, y ascends; the turn is to the right (clockwise) at a corner
+    corner[1:-1] = before_x * after_y - before_y * after_x < 0
+    return corner
+
+
+def _walk(x: list[float], y: list[float]) -> list[int]:
+    """Return the corners of the lower hull by Andrew's monotone chain."""
+    stack: list[int] = []
+    for point in range(len(x)):
+        while len(stack) > 1:
+            low, top = stack[-2], stack[-1]
+            turn = (x[top] - x[low]) * (y[point] - y[top]) - (y[top] - y[low]) * (x[point] - x[top])
+            if turn < 0:
+                break
+            stack.pop()
+        stack.append(point)
+    return stack

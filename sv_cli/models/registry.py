@@ -25,7 +25,69 @@ class ModelEntry:
     source: str  # paper and whose layout
 
 
-MODELS: dict[str, ModelEntry] = {}
+# A row: name, parameters, embedding size.
+Rows = tuple[tuple[str, int, int], ...]
+
+
+def _family(
+    family: str, module: str, *, frontend: str, source: str, rows: Rows
+) -> dict[str, ModelEntry]:
+    return {
+        name: ModelEntry(family, module, parameters, embedding_dim, frontend, source)
+        for name, parameters, embedding_dim in rows
+    }
+
+
+MODELS: dict[str, ModelEntry] = {
+    **_family(
+        "RepVGG",
+        "repvgg",
+        frontend="wespeaker",
+        source="Ding et al., CVPR 2021; WeSpeaker",
+        rows=(
+            ("repvgg_tiny_a0", 6_833_792, 256),
+            ("repvgg_tiny_rsbb_a0", 11_233_152, 256),
+            ("repvgg_a0", 14_380_960, 256),
+            ("repvgg_rsbb_a0", 20_623_648, 256),
+            ("repvgg_a1", 19_363_968, 256),
+            ("repvgg_a2", 34_009_536, 256),
+            ("repvgg_rsbb_a2", 55_415_744, 256),
+            ("repvgg_b0", 21_089_664, 256),
+            ("repvgg_rsbb_b0", 32_690_048, 256),
+            ("repvgg_b1", 65_850_752, 256),
+            ("repvgg_b1g2", 54_218_112, 256),
+            ("repvgg_b1g4", 48_401_792, 256),
+            ("repvgg_b2", 99_567_552, 256),
+            ("repvgg_b2g2", 81_391_552, 256),
+            ("repvgg_b2g4", 72_303_552, 256),
+            ("repvgg_b3", 133_630_464, 256),
+            ("repvgg_b3g2", 107_457_024, 256),
+            ("repvgg_b3g4", 94_370_304, 256),
+            ("repvgg_d2se", 138_356_400, 256),
+        ),
+    ),
+    **_family(
+        "ReDimNet",
+        "redimnet",
+        frontend="wespeaker_72",
+        source="Yakovlev et al., Interspeech 2024; WeSpeaker",
+        rows=(
+            ("redimnet_b1", 2_123_481, 192),
+            ("redimnet_b2", 4_888_241, 192),
+            ("redimnet_b3", 3_220_413, 192),
+            ("redimnet_b4", 6_432_305, 192),
+            ("redimnet_b5", 7_650_545, 192),
+            ("redimnet_b6", 15_006_257, 192),
+        ),
+    ),
+    **_family(
+        "ReDimNet",
+        "redimnet",
+        frontend="wespeaker_60",
+        source="Yakovlev et al., Interspeech 2024; WeSpeaker",
+        rows=(("redimnet_b0", 1_001_851, 192),),
+    ),
+}
 
 # Short names a user may type.
 ALIASES: dict[str, str] = {

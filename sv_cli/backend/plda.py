@@ -171,6 +171,8 @@ def diagonalize(mean: Matrix, within: Matrix, between: Matrix) -> Plda:
             "the within-speaker covariance is not positive definite",
             hint="give more embeddings, or fewer dimensions with `--lda-dim`",
         ) from error
+    if not np.isfinite(lower).all():
+        raise SvError("the embeddings hold NaN or infinite values")
     unit = np.linalg.inv(lower)
     psi, directions = sorted_eigenvectors(unit @ between @ unit.T)
     return Plda(mean, directions.T @ unit, np.maximum(psi, 0.0))

@@ -15,7 +15,8 @@ from sv_cli.features.settings import FbankSettings, FrameSettings
 
 LOG_FLOOR = float(torch.finfo(torch.float32).eps)
 # Frames worked on at once by one CPU thread: the frames and their spectra stay in its L2 cache.
-_FRAMES_IN_CACHE = 256
+_FRAMES_IN_CACHE = 192
+_BINS_IN_BLOCK = 16
 
 
 def num_frames(num_samples: int, settings: FrameSettings) -> int:
@@ -74,8 +75,8 @@ def fbank(
 def log_energy(waveforms: Tensor, settings: FrameSettings) -> Tensor:
     """Return the raw log energy of each frame: (..., num_samples) -> (..., num_frames)."""
     frames = _frames(waveforms.float(), settings)
-    centred = _centred(frames, settings)
-    return centred.square().sum(dim=-1).clamp_min_(LOG_FLOOR).log_()
+    scaled = _centred(frames, settings) * settings.sample_scale
+    return scaled.square().sum(dim=-1).clamp_min_(LOG_FLOOR).log_()
 
 
 class Fbank(nn.Module):
@@ -140,11 +141,10 @@ def _parts(rows: Tensor) -> Iterator[tuple[slice, slice]]:
 
 
 def _centred(frames: Tensor, settings: FrameSettings) -> Tensor:
-    """Return frames in the scale of the features without their means, as new memory."""
+    """Return frames without their means, still in the scale of the waveform."""
     if settings.remove_dc_offset:
-        centred = frames - frames.mean(dim=-1, keepdim=True)
-        return centred.mul_(settings.sample_scale) if settings.sample_scale != 1.0 else centred
-    return frames * settings.sample_scale
+        return frames - frames.mean(dim=-1, keepdim=True)
+    return frames
 
 
 def _fill(
@@ -161,36 +161,37 @@ def _fill(
     centred = _centred(frames, settings)
     windowed = _windowed(centred, settings)
     if settings.use_energy:
-        measured = centred if settings.raw_energy else windowed
-        features[..., 0] = _floored_energy(measured, settings)
-    mel = _mel_energies(windowed, settings)
+        scaled = centred * settings.sample_scale if settings.raw_energy else windowed
+        features[..., 0] = _floored_energy(scaled, settings)
+    mel = _mel_energies(windowed.view(-1, settings.fft_length), settings)
     if settings.use_log:
-        mel = mel.clamp_min_(LOG_FLOOR).log_()
-    features[..., int(settings.use_energy) :] = mel
+        mel.clamp_min_(LOG_FLOOR).log_()
+    features[..., int(settings.use_energy) :] = mel.view(*frames.shape[:-1], -1)
 
 
 def _windowed(centred: Tensor, settings: FbankSettings) -> Tensor:
-    """Apply pre-emphasis and window; pad with zeros to the length of the transform."""
+    """Apply scale, pre-emphasis and window; pad with zeros to the length of the transform."""
     window, delayed_window = _windows(settings, centred.device)
-    length = settings.frame_length
     padded = centred.new_zeros(*centred.shape[:-1], settings.fft_length)
-    inside = padded[..., :length]
+    inside = padded[..., : settings.frame_length]
     torch.mul(centred, window, out=inside)
     if settings.preemphasis:
-        # window[t] * (x[t] - c x[t-1]), where x[-1] is x[0]
+        # window[t] (x[t] - c x[t-1]), where x[-1] is x[0]
         inside[..., 1:].addcmul_(centred[..., :-1], delayed_window[1:])
         inside[..., :1].addcmul_(centred[..., :1], delayed_window[:1])
     return padded
 
 
 def _mel_energies(windowed: Tensor, settings: FbankSettings) -> Tensor:
-    """Return the mel-weighted spectrum, shape (..., num_mel_bins)."""
-    spectrum = torch.view_as_real(torch.fft.rfft(windowed))
-    power = spectrum.square_().sum(dim=-1)
+    """Return the mel-weighted spectrum: (frames, fft_length) -> (frames, num_mel_bins)."""
+    parts = torch.view_as_real(torch.fft.rfft(windowed)).square_()
+    power = torch.add(parts[..., 0], parts[..., 1])
     if not settings.use_power:
         power.sqrt_()
-    first, last, matrix = _mel_matrix(settings, windowed.device)
-    return torch.matmul(power[..., first:last], matrix)
+    mel = power.new_empty(len(power), settings.num_mel_bins)
+    for freqs, bins, weights in _mel_blocks(settings, power.device):
+        torch.mm(power[:, freqs], weights, out=mel[:, bins])
+    return mel
 
 
 def _floored_energy(samples: Tensor, settings: FbankSettings) -> Tensor:
@@ -200,8 +201,11 @@ def _floored_energy(samples: Tensor, settings: FbankSettings) -> Tensor:
 
 @lru_cache(maxsize=32)
 def _windows(settings: FbankSettings, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the window, and the window times minus the coefficient of pre-emphasis."""
-    window = _window(settings)
+    """Return the window times the scale, and that times minus the pre-emphasis coefficient.
+
+    A scale that is a power of two changes no bit of the result.
+    """
+    window = _window(settings) * settings.sample_scale
     delayed = -settings.preemphasis * window
     return window.float().to(device), delayed.float().to(device)
 
@@ -223,10 +227,26 @@ def _window(settings: FbankSettings) -> Tensor:
 
 
 @lru_cache(maxsize=32)
-def _mel_matrix(settings: FbankSettings, device: torch.device) -> tuple[int, int, Tensor]:
-    """Return first and last used frequency bin, and weights (used bins, num_mel_bins)."""
-    num_bins = settings.fft_length // 2  # Kaldi leaves the Nyquist bin out
-    freqs = torch.arange(num_bins, dtype=torch.float64)
+def _mel_blocks(settings: FbankSettings, device: torch.device) -> list[tuple[slice, slice, Tensor]]:
+    """Return the mel weights as blocks: frequencies, mel bins, weights (frequencies, bins).
+
+    A triangle covers few frequencies, so most of the whole matrix is zero: a CPU saves more than
+    half of the products by blocks of 16 bins; a GPU is faster with one.
+    """
+    weights = mel_weights(settings)
+    step = _BINS_IN_BLOCK if device.type == "cpu" else settings.num_mel_bins
+    blocks = []
+    for start in range(0, settings.num_mel_bins, step):
+        bins = slice(start, min(start + step, settings.num_mel_bins))
+        used = weights[:, bins].sum(dim=1).nonzero().flatten()
+        freqs = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
+        blocks.append((freqs, bins, weights[freqs, bins].float().contiguous().to(device)))
+    return blocks
+
+
+def mel_weights(settings: FbankSettings) -> Tensor:
+    """Return Kaldi's triangles over the frequencies: (fft_length / 2, num_mel_bins), float64."""
+    freqs = torch.arange(settings.fft_length // 2, dtype=torch.float64)  # without the Nyquist one
     mel = _to_mel(freqs * settings.sample_rate / settings.fft_length)[:, None]
     edges = _to_mel(torch.tensor([settings.low_freq, settings.high_freq_hz], dtype=torch.float64))
     points = torch.linspace(
@@ -234,10 +254,7 @@ def _mel_matrix(settings: FbankSettings, device: torch.device) -> tuple[int, int
     )
     left, centre, right = points[:-2], points[1:-1], points[2:]
     weights = torch.minimum((mel - left) / (centre - left), (right - mel) / (right - centre))
-    weights = weights.clamp_min(0.0)
-    used = weights.sum(dim=1).nonzero().flatten()
-    first, last = int(used[0]), int(used[-1]) + 1
-    return first, last, weights[first:last].float().contiguous().to(device)
+    return weights.clamp_min(0.0)
 
 
 def _to_mel(freq: Tensor) -> Tensor:

@@ -1,0 +1,157 @@
+"""A wav.scp entry or a segment of one -> a mono float32 waveform in [-1, 1]."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv_cli.audio.notices import say_once
+from sv_cli.audio.recording import Recording, open_recording
+from sv_cli.audio.resample import resample
+from sv_cli.errors import AudioError
+
+# Kaldi's extract-segments: --max-overshoot and --min-segment-length, in seconds.
+MAX_OVERSHOOT = 0.5
+MIN_SEGMENT_LENGTH = 0.1
+
+
+def read_waveform(
+    rx: str,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    channel: int | None = None,
+    sample_rate: int | None = 16000,
+    audio_root: str | Path | None = None,
+) -> tuple[NDArray[np.float32], int]:
+    """Read a recording or a segment of it.
+
+    Parameters
+    ----------
+    rx : str
+        `file`, `archive:offset`, `command |` or `-`.
+    start, end : float, optional
+        Segment in seconds; `end` -1 is the end of the recording. Kaldi's rules hold: up to 0.5 s
+        past the end is cut, more is an error, 0.1 s or less is an error.
+    channel : int, optional
+        Counted from 0. Without it the first is taken, and said once when there are more.
+    sample_rate : int, optional
+        Rate in Hz to resample to; None keeps the rate of the recording.
+    audio_root : str or Path, optional
+        Where relative paths start.
+
+    Returns
+    -------
+    waveform : ndarray, shape (num_samples,)
+        float32; every sample format comes to the scale [-1, 1].
+    sample_rate : int
+
+    Raises
+    ------
+    AudioError
+        When it cannot be read, holds no samples or NaN, or the segment does not fit.
+    """
+    with open_recording(rx, audio_root=audio_root) as recording:
+        first, last = 0, recording.num_samples
+        if start is not None or end is not None:
+            first, last = _segment(recording, start or 0.0, -1.0 if end is None else end, rx)
+        waveform = _read(recording, first, last - first, channel, rx)
+        rate = recording.sample_rate
+    if sample_rate is None or sample_rate == rate:
+        return waveform, rate
+    _say_resampling(rate, sample_rate, rx)
+    return resample(waveform, rate, sample_rate), sample_rate
+
+
+def read_span(
+    rx: str,
+    start_sample: int,
+    num_samples: int,
+    *,
+    channel: int | None = None,
+    sample_rate: int | None = None,
+    audio_root: str | Path | None = None,
+) -> NDArray[np.float32]:
+    """Read a few samples out of a recording; a file is sought into, not decoded as a whole.
+
+    Parameters
+    ----------
+    rx : str
+        As for `read_waveform`; a pipe is read to its end.
+    start_sample, num_samples : int
+        Span, counted at `sample_rate`; what lies past the end is left out.
+    sample_rate : int, optional
+        Rate in Hz to resample to; None keeps the rate of the recording.
+
+    Returns
+    -------
+    ndarray, shape (at most num_samples,)
+        float32 in [-1, 1].
+    """
+    with open_recording(rx, audio_root=audio_root) as recording:
+        rate = recording.sample_rate
+        if sample_rate is None or sample_rate == rate:
+            return _read(recording, start_sample, num_samples, channel, rx)
+        ratio = rate / sample_rate
+        first = math.floor(start_sample * ratio)
+        count = math.ceil(num_samples * ratio)
+        waveform = _read(recording, first, count, channel, rx)
+    _say_resampling(rate, sample_rate, rx)
+    return resample(waveform, rate, sample_rate)[:num_samples]
+
+
+def _read(
+    recording: Recording, start: int, count: int, channel: int | None, rx: str
+) -> NDArray[np.float32]:
+    if recording.num_samples == 0:
+        raise AudioError(f"`{rx}` holds no samples", hint="remove it from wav.scp or copy it again")
+    waveform = recording.read(start, count, _choose_channel(recording, channel, rx))
+    if len(waveform) == 0:
+        length = recording.num_samples
+        raise AudioError(f"`{rx}`: no samples from sample {start} on; it holds {length}")
+    if recording.may_hold_nan and not np.isfinite(waveform).all():
+        raise AudioError(
+            f"`{rx}` holds samples that are not finite numbers",
+            hint="make the recording again, or remove it from wav.scp",
+        )
+    return waveform
+
+
+def _choose_channel(recording: Recording, channel: int | None, rx: str) -> int:
+    if channel is None:
+        if recording.channels > 1:
+            say_once(
+                f"recordings of {recording.channels} channels, as `{rx}`: the first is taken "
+                "where no channel is named"
+            )
+        return 0
+    if not 0 <= channel < recording.channels:
+        raise AudioError(
+            f"`{rx}` has no channel {channel}: it has {recording.channels}, counted from 0",
+            hint="correct the fifth column of `segments`, or `--channel`",
+        )
+    return channel
+
+
+def _segment(recording: Recording, start: float, end: float, rx: str) -> tuple[int, int]:
+    """Return the first sample and the one after the last, by Kaldi's rules."""
+    rate, length = recording.sample_rate, recording.num_samples
+    first = int(start * rate)
+    last = length if end == -1 else int(end * rate)
+    span = f"`{rx}`: segment {start:g} to {end:g} s"
+    hint = "correct `segments`, or allow for it with `--max-skipped`"
+    if not 0 <= first < length:
+        raise AudioError(f"{span} does not start in the {length / rate:g} s it has", hint=hint)
+    if last >= length + int(MAX_OVERSHOOT * rate):
+        over = last / rate - length / rate
+        raise AudioError(f"{span} ends {over:.2f} s past the end", hint=hint)
+    last = min(last, length)
+    if last <= first + int(MIN_SEGMENT_LENGTH * rate):
+        raise AudioError(f"{span} is not longer than {MIN_SEGMENT_LENGTH:g} s", hint=hint)
+    return first, last
+
+
+def _say_resampling(rate: int, sample_rate: int, rx: str) -> None:
+    if rate != sample_rate:
+        say_once(f"recordings of {rate} Hz are resampled to {sample_rate} Hz")

@@ -1,0 +1,141 @@
+"""Open a recording, whatever it is named by: a file, an archive entry, a pipe."""
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Protocol
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from sv_cli.audio import wav
+from sv_cli.errors import AudioError, TableError
+from sv_cli.tables.specifier import check_input, open_input
+
+_ENTRY = re.compile(r"^(?P<path>.+):(?P<offset>[0-9]+)$")
+_CONVERT = "check the file, or read it by a pipe such as `ffmpeg -i FILE -f wav - |`"
+
+
+class Recording(Protocol):
+    """An open recording: its form, and any part of its samples."""
+
+    num_samples: int
+    sample_rate: int
+    channels: int
+    format: str
+    may_hold_nan: bool
+
+    def read(self, start: int, count: int, channel: int) -> NDArray[np.float32]:
+        """Return `count` samples of a channel from sample `start` on, float32 in [-1, 1]."""
+
+
+class SoundFileRecording:
+    """What libsndfile reads: FLAC, Ogg, Opus, MP3, NIST SPHERE and more."""
+
+    def __init__(self, sound: soundfile.SoundFile) -> None:
+        self._sound = sound
+        self.num_samples = int(sound.frames)
+        self.sample_rate, self.channels = int(sound.samplerate), int(sound.channels)
+        self.format = f"{sound.format} {sound.subtype}".lower().replace("_", "")
+        self.may_hold_nan = sound.subtype in ("FLOAT", "DOUBLE")
+
+    def read(self, start: int, count: int, channel: int) -> NDArray[np.float32]:
+        """Return `count` samples of a channel from sample `start` on."""
+        if start:
+            self._sound.seek(start)
+        samples: NDArray[np.float32] = self._sound.read(count, dtype="float32", always_2d=True)
+        return np.ascontiguousarray(samples[:, channel])
+
+
+@contextmanager
+def open_recording(rx: str, *, audio_root: str | Path | None = None) -> Iterator[Recording]:
+    """Open a recording for reading parts of it.
+
+    Parameters
+    ----------
+    rx : str
+        `file`, `archive:offset`, `command |` or `-`. Pipes are read to their end at once, and
+        their exit status is checked.
+    audio_root : str or Path, optional
+        Where relative paths start; the current directory otherwise.
+
+    Raises
+    ------
+    AudioError
+        When it cannot be read as audio; the message names `rx`.
+    """
+    rx = rx.strip()
+    if rx == "-" or rx.endswith("|"):
+        with _open_stream(io.BytesIO(_read_pipe(rx)), name=rx) as recording:
+            yield recording
+        return
+    path, offset = locate(rx, audio_root=audio_root)
+    with _open_file(path) as stream:
+        stream.seek(offset)
+        with _open_stream(stream, name=rx, path=path, offset=offset) as recording:
+            yield recording
+
+
+def locate(rx: str, *, audio_root: str | Path | None = None) -> tuple[Path, int]:
+    """Return the file and byte offset that `file` or `archive:offset` names."""
+    root = Path(audio_root) if audio_root else Path()
+    entry = _ENTRY.match(rx)
+    if entry and not (root / rx).exists():
+        return root / entry["path"], int(entry["offset"])
+    return root / rx, 0
+
+
+def _read_pipe(rx: str) -> bytes:
+    check_input(rx, rx)
+    try:
+        with open_input(rx) as stream:
+            data: bytes = stream.read()
+    except TableError as error:  # a command that failed costs its recording, not the whole run
+        raise AudioError(error.message, hint=error.hint) from error
+    return data
+
+
+@contextmanager
+def _open_file(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        stream = path.open("rb")
+    except FileNotFoundError as error:
+        hint = "relative paths start at the current directory, or at `--audio-root`"
+        raise AudioError(f"no such recording: `{path}`", hint=hint) from error
+    except OSError as error:
+        raise AudioError(f"cannot read `{path}`: {error.strerror}") from error
+    with stream:
+        yield stream
+
+
+@contextmanager
+def _open_stream(
+    stream: IO[bytes], *, name: str, path: Path | None = None, offset: int = 0
+) -> Iterator[Recording]:
+    if not stream.read(1):
+        raise AudioError(f"`{name}` is empty", hint="remove it from wav.scp or copy it again")
+    stream.seek(offset)
+    try:
+        header = wav.read_header(stream, name=name)
+    except wav.UnsupportedWav:
+        pass
+    else:
+        yield wav.WavRecording(stream, header, name=name, offset=offset)
+        return
+    try:
+        with soundfile.SoundFile(_for_libsndfile(stream, path, offset)) as sound:
+            yield SoundFileRecording(sound)
+    except soundfile.LibsndfileError as error:
+        reason = str(error.error_string).rstrip(".")
+        raise AudioError(f"`{name}` is not readable audio: {reason}", hint=_CONVERT) from error
+
+
+def _for_libsndfile(stream: IO[bytes], path: Path | None, offset: int) -> str | IO[bytes]:
+    """Return a path where there is one, for speed; an entry of an archive is copied out of it."""
+    if path is not None and offset == 0:
+        return str(path)
+    stream.seek(offset)
+    return io.BytesIO(stream.read()) if offset else stream

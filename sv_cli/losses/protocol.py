@@ -1,0 +1,37 @@
+"""What every loss is: embeddings and labels in, the loss and plain cosines out."""
+
+from torch import Tensor, nn
+
+from sv_cli.settings.model import Settings
+
+
+class SpeakerLoss(nn.Module):
+    """Base of all losses; holds the class weights.
+
+    Attributes
+    ----------
+    settings_type : type of Settings
+        Its options.
+    margin : float
+        May be set before every step; losses without a margin ignore it.
+    """
+
+    settings_type: type[Settings]
+    margin: float = 0.0
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss and what accuracy is counted on.
+
+        Parameters
+        ----------
+        embeddings : (batch, embedding_dim) float
+        labels : (batch,) int64
+
+        Returns
+        -------
+        loss : () float32 (float64 when the embeddings are)
+            Mean over the batch.
+        cosine : (batch, classes)
+            Cosines (or logits) without margin and scale, detached.
+        """
+        raise NotImplementedError

@@ -38,7 +38,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "typer": ("cli", "commands", "settings.flags"),
     "rich": ("logs",),
     "matplotlib": ("metrics.det",),
-    "torch.distributed": ("training.distributed",),
+    "torch.distributed": ("training.distributed", "training.launch"),
 }
 
 # Folders that must work without torch.

@@ -1,5 +1,6 @@
 """`svtool train`."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -64,11 +65,13 @@ def train(
         return
     if not data or not exp_dir:
         raise SettingsError("`--data` and `--exp-dir` are needed")
-    from sv_cli.training.distributed import relaunch, was_launched
+    if num_procs > 1 and "RANK" not in os.environ:
+        from sv_cli.training.launch import launch
+
+        launch(sys.argv[1:], num_procs=num_procs)
+        return
     from sv_cli.training.run import RunPaths, run_training
 
-    if num_procs > 1 and not was_launched():
-        relaunch(sys.argv[1:], num_procs=num_procs)
     paths = RunPaths(data, exp_dir, dev_data, dev_trials, audio_root)
     result = run_training(settings, paths, resume=resume, force=force)
     state = "stopped, `--resume` goes on" if result.stopped else "finished"

@@ -6,8 +6,7 @@ there is one process and every function here does nothing or the obvious.
 
 import datetime
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -43,16 +42,6 @@ class World:
 def was_launched() -> bool:
     """Tell whether torchrun started this process."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
-
-
-def relaunch(arguments: Sequence[str], *, num_procs: int) -> None:
-    """Start this command again in `num_procs` processes under torchrun, in place of this one."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_procs)]
-    line = [sys.executable, *launcher, "-m", "sv_cli", *arguments]
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.execv(sys.executable, line)
 
 
 @contextmanager

@@ -45,4 +45,5 @@ def make_head(settings: LossSettings, *, embedding_dim: int, num_classes: int) -
         scale=settings.scale,
         margin=settings.initial_margin if settings.rise_end_epoch > 0 else settings.margin,
         easy_margin=settings.easy_margin,
+        **settings.options,
     )

@@ -26,6 +26,7 @@ class LossSettings(Settings):
     """The classification loss."""
 
     name: str = Field("aam", description="Loss by name.")
+    options: dict[str, Any] = Field({}, description="Further settings of the loss.")
     scale: float = Field(32.0, gt=0, description="Scale of the cosines.")
     easy_margin: bool = Field(False, description="Margin only where the cosine is positive.")
     margin: float = Field(0.2, ge=0, description="Final margin in radians.")

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sv_cli.backend.cosine import paired_cosine
+from sv_cli.backend.center import normalize_length
+from sv_cli.backend.cosine import dot_pairs
 from sv_cli.errors import TableError, name_some
 from sv_cli.extraction.extractor import Extractor
 from sv_cli.extraction.settings import ExtractSettings
@@ -47,14 +48,19 @@ def dev_eer(
 ) -> float:
     """Return the EER in percent; the processes share the extraction."""
     if dev.trials.target is None:
-        raise TableError("dev trials have no labels")
+        raise TableError("the dev EER needs trials with labels")
     share = dev.utterances()[world.rank :: world.size]
     extractor = Extractor(encoder, frontend, ExtractSettings())
     own = dict(extractor.extract(share, audio_root=dev.audio_root))
     embeddings: dict[str, NDArray[np.float32]] = {}
     for part in gather_objects(own, world):
         embeddings.update(part)
-    enroll = np.stack([embeddings[utt] for utt in dev.trials.enroll_ids])
-    test = np.stack([embeddings[utt] for utt in dev.trials.test_ids])
-    scores = paired_cosine(enroll, test, dev.trials.enroll, dev.trials.test)
-    return 100.0 * eer(error_rates(scores, dev.trials.target))[0]
+    trials = dev.trials
+    enroll = _unit_rows(embeddings, trials.enroll_ids)
+    test = _unit_rows(embeddings, trials.test_ids)
+    scores = dot_pairs(enroll, test, enroll_rows=trials.enroll, test_rows=trials.test)
+    return 100.0 * eer(error_rates(scores, trials.target))[0]
+
+
+def _unit_rows(embeddings: dict[str, NDArray[np.float32]], utts: list[str]) -> NDArray[np.float32]:
+    return normalize_length(np.stack([embeddings[utt] for utt in utts]), utts)

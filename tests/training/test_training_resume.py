@@ -1,0 +1,116 @@
+"""A run that was killed and resumed ends with the same bits as one that was not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+COMMON = [
+    "--model", "ecapa_glob_c512",
+    "--set", "model_options={channels=32, embedding_dim=16}",
+    "--set", "batch_size=4",
+    "--set", "num_epochs=4",
+    "--set", "data.chunk_seconds=0.8",
+    "--set", "data.num_workers=0",
+    "--set", "schedule.warmup_epochs=1",
+    "--set", "engine.save_every_steps=2",
+    "--set", "engine.log_every_steps=1",
+]  # fmt: skip
+
+
+def command(data: Path, exp: Path, *extra: str) -> list[str]:
+    base = [sys.executable, "-m", "sv_cli", "train", "--data", str(data), "--exp-dir", str(exp)]
+    return [*base, *COMMON, *extra]
+
+
+def run(line: list[str]) -> None:
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def steps_logged(exp: Path) -> int:
+    log = exp / "log.jsonl"
+    return log.read_text().count('"event": "step"') if log.exists() else 0
+
+
+def kill_after(line: list[str], exp: Path, steps: int) -> None:
+    """Start a run in a group of its own and SIGKILL all of it once so many steps are logged."""
+    child = subprocess.Popen(
+        line, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while steps_logged(exp) < steps and child.poll() is None:
+        time.sleep(0.005)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def weights(exp: Path) -> dict[str, torch.Tensor]:
+    return torch.load(exp / "final.pt", weights_only=True)["weights"]
+
+
+def assert_same_bits(one: Path, other: Path) -> None:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    for key in first:
+        assert torch.equal(first[key], second[key]), key
+
+
+@pytest.mark.parametrize("kill_step", [3, 8])
+def test_killed_run_resumes_to_the_same_bits(voices: Path, tmp_path: Path, kill_step: int) -> None:
+    run(command(voices, tmp_path / "whole"))
+    kill_after(command(voices, tmp_path / "killed"), tmp_path / "killed", kill_step)
+    assert not (tmp_path / "killed" / "final.pt").exists()
+    run(command(voices, tmp_path / "killed", "--resume"))
+    assert_same_bits(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_two_processes_resume_to_the_same_bits(voices: Path, tmp_path: Path) -> None:
+    two = ("--num-procs", "2", "--set", "batch_size=2")
+    run(command(voices, tmp_path / "whole", *two))
+    kill_after(command(voices, tmp_path / "killed", *two), tmp_path / "killed", 5)
+    assert not (tmp_path / "killed" / "final.pt").exists()
+    run(command(voices, tmp_path / "killed", *two, "--resume"))
+    assert_same_bits(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_sigterm_saves_and_exits_well(voices: Path, tmp_path: Path) -> None:
+    run(command(voices, tmp_path / "whole"))
+    exp = tmp_path / "stopped"
+    child = subprocess.Popen(command(voices, exp), stderr=subprocess.PIPE, text=True)
+    while steps_logged(exp) < 3 and child.poll() is None:
+        time.sleep(0.005)
+    child.terminate()
+    _, errors = child.communicate()
+    assert child.returncode == 0, errors
+    assert "--resume" in errors.splitlines()[-1]
+    run(command(voices, exp, "--resume"))
+    assert_same_bits(tmp_path / "whole", exp)
+
+
+def test_two_processes_see_what_one_sees(voices: Path, tmp_path: Path) -> None:
+    """Two processes of batch 2 take the steps of one of batch 4; the data order is the same."""
+    from sv_cli.sampling.plan import EpochPlan
+
+    one, two = EpochPlan(30, 4, 1, 7), EpochPlan(30, 2, 2, 7)
+    order = one.order(3)
+    for step in range(one.num_steps):
+        halves = [two.batch(order, step, rank) for rank in range(2)]
+        assert list(one.batch(order, step, 0)) == [*halves[0], *halves[1]]
+
+
+def test_resume_refuses_another_run(voices: Path, tmp_path: Path) -> None:
+    run(command(voices, tmp_path / "exp"))
+    again = subprocess.run(
+        command(voices, tmp_path / "exp", "--resume", "--set", "schedule.lr=0.5"),
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert again.returncode == 2
+    assert "schedule.lr" in again.stderr
+    plain = subprocess.run(command(voices, tmp_path / "exp"), capture_output=True, text=True)
+    assert plain.returncode == 1
+    assert "--resume" in plain.stderr

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sv_cli import logs
 from sv_cli.audio.notices import say_once
 from sv_cli.audio.recording import Recording, open_recording
 from sv_cli.audio.resample import resample
@@ -106,10 +107,15 @@ def _read(
 ) -> NDArray[np.float32]:
     if recording.num_samples == 0:
         raise AudioError(f"`{rx}` holds no samples", hint="remove it from wav.scp or copy it again")
+    length = recording.num_samples
+    if start >= length:
+        raise AudioError(f"`{rx}`: no samples from sample {start} on; it holds {length}")
+    count = min(count, length - start)
     waveform = recording.read(start, count, _choose_channel(recording, channel, rx))
     if len(waveform) == 0:
-        length = recording.num_samples
-        raise AudioError(f"`{rx}`: no samples from sample {start} on; it holds {length}")
+        raise AudioError(f"`{rx}` breaks off before sample {start} of {length}")
+    if len(waveform) < count:
+        logs.warn(f"`{rx}` breaks off: {len(waveform)} of {count} samples could be read")
     if recording.may_hold_nan and not np.isfinite(waveform).all():
         raise AudioError(
             f"`{rx}` holds samples that are not finite numbers",

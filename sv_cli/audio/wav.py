@@ -76,7 +76,9 @@ def read_header(stream: IO[bytes], *, name: str) -> WavHeader:
             header = _parse_format(body, order, name)
     if header is None:
         raise AudioError(f"`{name}`: a WAVE file without a format before its data")
-    streamed = size in _STREAMED_SIZES or (size == 0 and riff_size != position - 8)
+    # A length of 0 is meant where the size of the whole file leaves room for chunks behind it.
+    unknown = riff_size <= position - 8 or riff_size in _STREAMED_SIZES
+    streamed = size in _STREAMED_SIZES or (size == 0 and unknown)
     return replace(header, data_start=position, data_size=None if streamed else size)
 
 

@@ -1,0 +1,132 @@
+"""Fusion of systems: a weighted sum of their scores that is a log-likelihood ratio (nats)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field, FiniteFloat
+
+from sv_cli.backend.logistic import Bools, Floats, fit_logistic
+from sv_cli.backend.score_model import ScoreModel
+from sv_cli.errors import SettingsError, ShapeError
+from sv_cli.metrics.bootstrap import TrialSpeakers
+from sv_cli.metrics.cllr import cllr
+
+
+class Fusion(ScoreModel):
+    """Weights of the systems, in the order of their score files, and an offset."""
+
+    kind_name: ClassVar[str] = "fusion"
+
+    kind: Literal["fusion"] = "fusion"
+    systems: tuple[str, ...] = Field(min_length=1)
+    weights: tuple[FiniteFloat, ...]
+    offset: FiniteFloat
+    p_target: float = Field(default=0.5, gt=0, lt=1)
+    cllr: FiniteFloat
+    held_out_cllr: FiniteFloat | None = Field(
+        default=None, description="Cllr of folds of speakers that were left out of the training"
+    )
+
+    def apply(self, scores: ArrayLike) -> Floats:
+        """Return the fused log-likelihood ratio of each row of scores (num_trials, num_systems).
+
+        Raises
+        ------
+        ShapeError
+            When the number of systems is another than in training.
+        """
+        rows = np.asarray(scores, dtype=np.float64)
+        if rows.ndim != 2 or rows.shape[1] != len(self.weights):
+            raise ShapeError(
+                f"the fusion was trained on {len(self.weights)} systems, scores are {rows.shape}"
+            )
+        return np.asarray(rows @ np.array(self.weights) + self.offset)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Fused scores of trials whose speakers were left out of the training.
+
+    Attributes
+    ----------
+    trials : ndarray of int64, shape (num_held_out,)
+        Which trials; those between speakers of two folds are in no fold.
+    scores : ndarray of float64, shape (num_held_out,)
+    """
+
+    trials: NDArray[np.int64]
+    scores: Floats
+
+
+def fit_fusion(
+    scores: Floats, target: Bools, systems: tuple[str, ...], *, p_target: float = 0.5
+) -> Fusion:
+    """Return the fusion that minimises the prior-weighted cost on these trials.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape (num_trials, num_systems)
+    target : ndarray of bool, shape (num_trials,)
+    systems : tuple of str
+        Names of the systems.
+    """
+    fit = fit_logistic(scores, target, p_target=p_target)
+    num_target = int(np.count_nonzero(target))
+    return Fusion(
+        systems=systems,
+        weights=tuple(fit.weights.tolist()),
+        offset=fit.offset,
+        p_target=p_target,
+        cllr=cllr(fit.apply(scores), target),
+        num_target=num_target,
+        num_nontarget=len(target) - num_target,
+    )
+
+
+def cross_validate(
+    scores: Floats,
+    target: Bools,
+    speakers: TrialSpeakers,
+    *,
+    num_folds: int = 5,
+    p_target: float = 0.5,
+    seed: int = 0,
+) -> HeldOut:
+    """Return fused scores of each fold of speakers, by a fit on trials of the other speakers.
+
+    Raises
+    ------
+    SettingsError
+        When there are fewer speakers than folds, or a fold leaves a fit with one class.
+    """
+    if not 2 <= num_folds <= speakers.num_speakers:
+        raise SettingsError(
+            f"`--cv-folds {num_folds}` does not suit {speakers.num_speakers} speakers"
+        )
+    parts = list(_folds(speakers, num_folds, seed=seed))
+    found: list[NDArray[np.int64]] = []
+    fused: list[Floats] = []
+    for inside, outside in parts:
+        if not target[outside].any() or target[outside].all():
+            raise SettingsError(f"`--cv-folds {num_folds}` leaves a fold without one class")
+        fit = fit_logistic(scores[outside], target[outside], p_target=p_target)
+        found.append(inside)
+        fused.append(fit.apply(scores[inside]))
+    return HeldOut(np.concatenate(found), np.concatenate(fused))
+
+
+def _folds(
+    speakers: TrialSpeakers, num_folds: int, *, seed: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield the trials with both speakers in the fold, and those with both outside it."""
+    shuffled = np.random.default_rng(seed).permutation(speakers.num_speakers)
+    fold_of = np.empty(speakers.num_speakers, dtype=np.int64)
+    fold_of[shuffled] = np.arange(speakers.num_speakers) % num_folds
+    enroll, test = fold_of[speakers.enroll], fold_of[speakers.test]
+    for fold in range(num_folds):
+        inside = (enroll == fold) & (test == fold)
+        outside = (enroll != fold) & (test != fold)
+        yield np.flatnonzero(inside), np.flatnonzero(outside)

@@ -1,0 +1,89 @@
+"""The small JSON files of trained score models: written whole, versioned, read with checks."""
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import Field
+
+from sv_cli.atomic import atomic_open
+from sv_cli.errors import SettingsError, TableError
+from sv_cli.settings.model import Settings, build_settings
+
+VERSION = 1
+
+
+class ScoreModel(Settings):
+    """What every trained score model records; a subclass names its `kind` and its numbers."""
+
+    kind_name: ClassVar[str] = ""
+
+    kind: str
+    version: int = Field(default=VERSION, ge=VERSION, le=VERSION)
+    model_hash: str | None = Field(
+        default=None, description="hash of the embedding model whose scores it was trained on"
+    )
+    num_target: int = Field(ge=0)
+    num_nontarget: int = Field(ge=0)
+
+
+AnyModel = TypeVar("AnyModel", bound=ScoreModel)
+
+
+def write_score_model(path: str | Path, model: ScoreModel) -> None:
+    """Write a score model as JSON with one key a line."""
+    with atomic_open(path) as stream:
+        stream.write(format_score_model(model))
+
+
+def format_score_model(model: ScoreModel) -> str:
+    """Return the JSON text of a score model."""
+    return json.dumps(model.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+
+
+def read_score_model(path: str | Path, cls: type[AnyModel]) -> AnyModel:
+    """Return the score model in a file.
+
+    Raises
+    ------
+    TableError
+        When the file is missing, is no JSON, is of another kind or version, or lacks a value.
+    """
+    values = _read_json(path)
+    kind = values.get("kind")
+    if kind != cls.kind_name:
+        raise TableError(
+            f"`{path}` is no {cls.kind_name} model" + (f" but a {kind} model" if kind else "")
+        )
+    if values.get("version") != VERSION:
+        raise TableError(
+            f"`{path}` has version {values.get('version')}, not {VERSION}",
+            hint="train it again with this release",
+        )
+    try:
+        return build_settings(cls, values, where=f"`{path}`")
+    except SettingsError as error:
+        raise TableError(error.message, hint=error.hint) from error
+
+
+def check_model_hash(
+    wanted: str | None, given: str | None, *, path: str | Path, source: str
+) -> None:
+    """Raise when scores come from another embedding model than the score model was trained for."""
+    if wanted is not None and given is not None and wanted != given:
+        raise TableError(
+            f"`{path}` was trained on scores of model {wanted[:12]}, `{source}` is of {given[:12]}",
+            hint="train it again on scores of the new model",
+        )
+
+
+def _read_json(path: str | Path) -> dict[str, Any]:
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TableError(f"cannot read `{path}`: {error.strerror}") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise TableError(f"`{path}` is no JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise TableError(f"`{path}` holds no JSON object")
+    return values

@@ -40,6 +40,53 @@ def _family(
 
 MODELS: dict[str, ModelEntry] = {
     **_family(
+        "x-vector",
+        "xvector",
+        frontend="wespeaker",
+        source="Snyder et al., ICASSP 2018; WeSpeaker",
+        rows=(("xvector", 4_610_524, 512),),
+    ),
+    **_family(
+        "x-vector",
+        "xvector",
+        frontend="3dspeaker",
+        source="Snyder et al., ICASSP 2018; 3D-Speaker",
+        rows=(("xvector_3dspeaker", 4_347_868, 512),),
+    ),
+    **_family(
+        "CAM++",
+        "campplus",
+        frontend="wespeaker",
+        source="Wang et al., Interspeech 2023; WeSpeaker",
+        rows=(("campplus", 7_176_224, 512),),
+    ),
+    **_family(
+        "CAM++",
+        "campplus",
+        frontend="3dspeaker",
+        source="Wang et al., Interspeech 2023; 3D-Speaker",
+        rows=(("campplus_3dspeaker", 7_176_224, 512),),
+    ),
+    **_family(
+        "DF-ResNet",
+        "dfresnet",
+        frontend="wespeaker",
+        source="Liu et al., 2023 (Gemini strides); WeSpeaker",
+        rows=(
+            ("dfresnet60", 4_047_840, 256),
+            ("dfresnet114", 6_531_552, 256),
+            ("dfresnet183", 9_196_384, 256),
+            ("dfresnet237", 11_680_096, 256),
+        ),
+    ),
+    **_family(
+        "SimAM-ResNet",
+        "simam_resnet",
+        frontend="wespeaker",
+        source="Qin et al., ICASSP 2022; WeSpeaker",
+        rows=(("simam_resnet34", 25_213_760, 256), ("simam_resnet100", 50_232_896, 256)),
+    ),
+    **_family(
         "RepVGG",
         "repvgg",
         frontend="wespeaker",

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from sv_cli.features.cmn import subtract_mean
-from sv_cli.features.fbank import Fbank
+from sv_cli.features.fbank import Fbank, num_frames
+from sv_cli.features.mel import mel_spectrogram, num_centred_frames
 from sv_cli.features.settings import FrontendSettings
 
 
@@ -20,7 +21,7 @@ class Frontend(nn.Module):
     def __init__(self, settings: FrontendSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.features = Fbank(settings)
+        self._fbank = Fbank(settings)
 
     @property
     def feat_dim(self) -> int:
@@ -32,10 +33,21 @@ class Frontend(nn.Module):
         """Sampling rate in Hz that the waveforms must have."""
         return self.settings.sample_rate
 
+    def num_frames(self, num_samples: int) -> int:
+        """Return how many frames a waveform of `num_samples` samples has."""
+        count = num_centred_frames if self.settings.kind == "mel" else num_frames
+        return count(num_samples, self.settings)
+
     def forward(self, waveforms: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return features: (batch, num_samples) in [-1, 1] -> (batch, num_frames, feat_dim)."""
-        features: Tensor = self.features(waveforms, generator)
-        return self.normalize(features)
+        return self.normalize(self.features(waveforms, generator))
+
+    def features(self, waveforms: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return features before the mean normalisation, as they are stored on disk."""
+        if self.settings.kind == "mel":
+            return mel_spectrogram(waveforms, self.settings)
+        features: Tensor = self._fbank(waveforms, generator)
+        return features
 
     def normalize(self, features: Tensor) -> Tensor:
         """Apply the mean normalisation alone, for features that were read from disk."""

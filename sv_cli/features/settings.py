@@ -118,7 +118,8 @@ class VadSettings(FrameSettings):
 class FrontendSettings(FbankSettings):
     """A named front-end: everything between the samples and the input of a model.
 
-    `dither` acts in training only. `kind` is "fbank" (Kaldi) or "mel" (centred frames).
+    `dither` acts in training only. `kind` is "fbank" (Kaldi) or "mel" (centred frames); the last
+    three fields are for the latter.
     """
 
     kind: Literal["fbank", "mel"] = Field(default="fbank", description="Family of the front-end.")
@@ -131,14 +132,37 @@ class FrontendSettings(FbankSettings):
     pad_mode: Literal["reflect", "constant"] = Field(
         default="reflect", description="Padding of centred frames (kind mel)."
     )
-    mel_form: Literal["offset", "decibel"] = Field(
-        default="offset", description="log(x + 1e-6), or decibels over a range of 80 (kind mel)."
+    mel_style: Literal["htk", "speechbrain"] = Field(
+        default="htk",
+        description="HTK's triangles and log(x + 1e-6), or SpeechBrain's in decibels (kind mel).",
     )
 
+    @model_validator(mode="after")
+    def _check_kind(self) -> Self:
+        if self.kind == "mel" and (self.dither or self.use_energy):
+            raise ValueError("a front-end of kind mel has neither dither nor energy")
+        if self.kind == "mel" and self.window_type not in ("hamming", "hanning"):
+            raise ValueError("a front-end of kind mel has a hamming or hanning window")
+        return self
 
+
+_MEL = FrontendSettings(kind="mel", window_type="hamming", sample_scale=1.0, low_freq=0.0)
 FRONTENDS: dict[str, FrontendSettings] = {
     "wespeaker": FrontendSettings(window_type="hamming", dither=1.0),
     "3dspeaker": FrontendSettings(window_type="povey", sample_scale=1.0),
+    "speaker-net": _MEL,
+    "speaker-net-kaldi": FrontendSettings(use_energy=True),
+    "taoruijie": _MEL.model_copy(
+        update={"low_freq": 20.0, "high_freq": 7600.0, "preemphasis_start": "reflect"}
+    ),
+    "speechbrain": _MEL.model_copy(
+        update={
+            "preemphasis": 0.0,
+            "round_to_power_of_two": False,
+            "pad_mode": "constant",
+            "mel_style": "speechbrain",
+        }
+    ),
 }
 
 

@@ -1,0 +1,117 @@
+"""Named front-ends against the closed-form figures of the projects that they come from."""
+
+import numpy as np
+import pytest
+import torch
+
+from sv_cli.errors import SettingsError
+from sv_cli.features.fbank import fbank
+from sv_cli.features.frontend import Frontend
+from sv_cli.features.settings import FRONTENDS, FrontendSettings, find_frontend, frontend_name
+
+
+def chirp():
+    """32240 samples of two chirps and a tone, defined by their formula alone."""
+    t = np.arange(32240) / 16000
+    turn = 2 * np.pi
+    samples = 0.3 * np.sin(turn * (200 * t + 50 * t**2))
+    samples += 0.2 * np.sin(turn * 1234.5 * t)
+    samples += 0.05 * np.sin(turn * 5200 * t * (1 + 0.1 * t))
+    return torch.from_numpy(samples).float().unsqueeze(0)
+
+
+FIGURES = {  # [0, 0:5], [100, 40:43], sum, sum of magnitudes after mean normalisation
+    "taoruijie": (
+        [-5.15201588, -4.06049944, -3.55425409, -2.59557178, -0.44844683],
+        [-6.27140566, -6.87672731, -6.56797938],
+        -91872.9309658708,
+        20036.447865448965,
+    ),
+    "speaker-net": (
+        [-3.33792957, -3.08391245, -2.73497521, -2.14573147, -1.59971361],
+        [-6.22064616, -6.95232691, -6.6621164],
+        -91979.70928481675,
+        19901.811486032886,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_centred_mel_front_ends(name):
+    first, middle, total, magnitude = FIGURES[name]
+    frontend = Frontend(FRONTENDS[name]).eval()
+    features = frontend.features(chirp())[0]
+    assert features.shape == (202, 80)
+    assert frontend.num_frames(32240) == 202
+    np.testing.assert_allclose(features[0, :5], first, atol=2e-4)
+    np.testing.assert_allclose(features[100, 40:43], middle, atol=2e-4)
+    assert float(features.double().sum()) == pytest.approx(total, rel=1e-5)
+    normalized = frontend(chirp())[0]
+    assert float(normalized.double().abs().sum()) == pytest.approx(magnitude, rel=1e-4)
+
+
+def test_speechbrain_keeps_a_range_of_80_decibels():
+    frontend = Frontend(FRONTENDS["speechbrain"]).eval()
+    waveforms = chirp()
+    waveforms[:, :16000] = 0.0
+    features = frontend.features(waveforms)
+    assert features.shape == (1, 202, 80)
+    assert float(features.max() - features.min()) == pytest.approx(80.0, abs=1e-4)
+    assert float(frontend(waveforms).mean(dim=1).abs().max()) < 1e-4
+
+
+@pytest.mark.parametrize("name", FRONTENDS)
+def test_a_batch_is_its_items(name):
+    frontend = Frontend(FRONTENDS[name]).eval()
+    waveforms = torch.cat([chirp(), chirp().flip(1) * 0.1, chirp().square()])
+    batch = frontend(waveforms)
+    assert batch.shape == (3, frontend.num_frames(32240), frontend.feat_dim)
+    for item, waveform in zip(batch, waveforms, strict=True):
+        torch.testing.assert_close(item, frontend(waveform[None])[0], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", FRONTENDS)
+def test_short_waveforms_have_no_frames(name):
+    frontend = Frontend(FRONTENDS[name]).eval()
+    assert frontend(torch.zeros(2, 150)).shape == (2, 0, frontend.feat_dim)
+    assert frontend.num_frames(150) == 0
+
+
+def test_normalize_is_the_second_half():
+    frontend = Frontend(FRONTENDS["wespeaker"]).eval()
+    features = frontend.features(chirp())
+    torch.testing.assert_close(frontend.normalize(features), frontend(chirp()))
+    plain = Frontend(FRONTENDS["wespeaker"].model_copy(update={"mean_norm": False})).eval()
+    torch.testing.assert_close(plain(chirp()), features)
+
+
+def test_dither_acts_in_training_alone_and_follows_the_generator():
+    frontend = Frontend(FRONTENDS["wespeaker"])
+    still = frontend.eval()(chirp())
+    torch.testing.assert_close(still, frontend(chirp()), atol=0, rtol=0)
+    frontend.train()
+    draws = [frontend(chirp(), torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    torch.testing.assert_close(draws[0], draws[1], atol=0, rtol=0)
+    assert not torch.equal(draws[0], draws[2])
+    assert float((draws[0] - still).abs().median()) < 0.2
+
+
+def test_the_scale_of_wespeaker_is_that_of_kaldi():
+    settings = FRONTENDS["wespeaker"].model_copy(update={"dither": 0.0})
+    scaled = settings.model_copy(update={"sample_scale": 1.0})
+    expected = fbank(chirp() * 32768, scaled)
+    torch.testing.assert_close(fbank(chirp(), settings), expected, atol=0, rtol=0)
+
+
+def test_names():
+    assert frontend_name(find_frontend("3dspeaker")) == "3dspeaker"
+    assert frontend_name(FrontendSettings(num_mel_bins=64)) == "custom"
+    with pytest.raises(SettingsError, match="did you mean `wespeaker`"):
+        find_frontend("wespeeker")
+
+
+def test_features_are_ready_for_training():
+    features = Frontend(FRONTENDS["3dspeaker"]).train()(chirp())
+    layer = torch.nn.Linear(80, 2)
+    layer(features).sum().backward()
+    assert layer.weight.grad is not None

@@ -1,0 +1,249 @@
+"""Kaldi's objects as arrays: float and compressed matrices, vectors, integers, binary or text.
+
+float kinds give float32 or float64 as stored, integers int32; text in brackets gives float32, as
+it does in Kaldi, whatever the digits look like. An empty matrix is (0, 0). A bare number is a
+0-dimensional array.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from sv_cli.errors import TableError
+from sv_cli.tables.compression import HEADER_BYTES, compressed_size, expand
+from sv_cli.tables.cursor import Cursor
+from sv_cli.tables.text import decode, parse_number
+
+Array = NDArray[Any]
+
+_SIZE = struct.Struct("<i")
+_RECORD = re.compile(rb"(\S+)[ \t]\0B([FD])([VM]) \x04(.{4})(?:(?<=M \x04.{4})\x04(.{4}))?", re.S)
+_NOT_BLANK = re.compile(rb"\S")
+_BLANK = re.compile(rb"\s")
+_LINE_END = re.compile(rb"\n")
+_CLOSING = re.compile(rb"\]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_REAL: dict[bytes, np.dtype[Any]] = {b"F": np.dtype("<f4"), b"D": np.dtype("<f8")}
+_AUDIO = (b"RIFF", b"RIFX", b"fLaC", b"OggS", b"ID3", b"NIST", b"AUDIO")
+
+
+def iterate_records(cursor: Cursor) -> Iterator[tuple[str, int, Array]]:
+    """Yield (key, offset of the object, array) of an archive.
+
+    The arrays may be read-only views of the block that was read, not aligned: copy to keep.
+
+    Raises
+    ------
+    TableError
+        When the archive is cut off or damaged; the message names key and byte.
+    """
+    while True:
+        match = _RECORD.match(cursor.buffer, cursor.position)
+        record = _view(cursor, match) if match else None
+        if record is None:
+            key = read_key(cursor)
+            if key is None:
+                return
+            offset = cursor.offset
+            record = key, offset, read_object(cursor, f"`{key}`")
+        yield record
+
+
+def read_key(cursor: Cursor) -> str | None:
+    """Return the key at the position, or None at the end; the blank after it is consumed.
+
+    Raises
+    ------
+    TableError
+        When nothing follows the key: an archive that breaks off there has lost data.
+    """
+    start = cursor.find(_NOT_BLANK)
+    if start is None:
+        cursor.position = len(cursor.buffer)
+        return None
+    cursor.position = start.start()
+    end = cursor.find(_BLANK)
+    if end is None:
+        key = _key(cursor, cursor.buffer[cursor.position :])
+        raise TableError(f"`{cursor.name}`: cut off after key `{key}`")
+    key = _key(cursor, cursor.buffer[cursor.position : end.start()])
+    cursor.position = end.start()
+    if end.group() not in (b" ", b"\t"):
+        raise TableError(f"`{cursor.name}`: key `{key}` has no value at byte {cursor.offset}")
+    cursor.position = end.end()
+    return key
+
+
+def read_object(cursor: Cursor, what: str, *, dtype: DTypeLike = np.float32) -> Array:
+    """Return the matrix, vector or number at the position.
+
+    Parameters
+    ----------
+    cursor : Cursor
+        Stands at the object; afterwards behind it.
+    what : str
+        Name of the object in messages.
+    dtype : numpy type
+        Type of numbers in a text object.
+    """
+    cursor.have(8)
+    head = cursor.buffer[cursor.position : cursor.position + 8]
+    if head.startswith(b"\0B"):
+        cursor.position += 2
+        return _read_binary(cursor, what)
+    if head.startswith(_AUDIO):
+        raise TableError(f"`{cursor.name}`: {what} is audio, not an array")
+    if head.startswith(b"\x1f\x8b"):
+        raise TableError(
+            f"`{cursor.name}` is compressed", hint=f"read it as `ark:gunzip -c {cursor.name} |`"
+        )
+    return _read_text(cursor, what, dtype)
+
+
+def _view(cursor: Cursor, match: "re.Match[bytes]") -> tuple[str, int, Array] | None:
+    """Return the record of a float matrix or vector that lies whole in the buffer."""
+    raw, precision, kind, first, second = match.groups()
+    (rows,) = _SIZE.unpack(first)
+    count = rows
+    if kind == b"M":
+        if second is None:
+            return None
+        (cols,) = _SIZE.unpack(second)
+        count = rows * cols
+        if cols < 0:
+            return None
+    real = _REAL[precision]
+    start = match.end()
+    end = start + count * real.itemsize
+    if rows < 0 or end > len(cursor.buffer):
+        return None
+    values = np.frombuffer(cursor.buffer, real, count, start)
+    if kind == b"M":
+        values = values.reshape(rows, cols)
+    offset = cursor.offset + len(raw) + 1
+    cursor.position = end
+    return _key(cursor, raw), offset, values
+
+
+def _key(cursor: Cursor, raw: bytes) -> str:
+    key = decode(raw)
+    if not key.isprintable() and _CONTROL.search(key):
+        raise TableError(
+            f"`{cursor.name}`: no key at byte {cursor.offset}",
+            hint="the archive is damaged, or is not a Kaldi archive",
+        )
+    return key
+
+
+def _read_binary(cursor: Cursor, what: str) -> Array:
+    if not cursor.have(1):
+        raise TableError(f"`{cursor.name}`: {what} is cut off at byte {cursor.offset}")
+    if cursor.buffer[cursor.position] == 4:
+        return _read_integers(cursor, what)
+    cursor.have(8)
+    head = cursor.buffer[cursor.position : cursor.position + 8]
+    token, blank, _ = head.partition(b" ")
+    kind = token.decode("latin-1")
+    if not blank or kind not in ("FM", "DM", "FV", "DV", "CM", "CM2", "CM3"):
+        raise TableError(
+            f"`{cursor.name}`: {what} is no matrix or vector (begins {head!r})"
+            if len(head) > 3
+            else f"`{cursor.name}`: {what} is cut off at byte {cursor.offset}"
+        )
+    cursor.position += len(token) + 1
+    if kind.startswith("CM"):
+        return _read_compressed(cursor, kind, what)
+    shape = tuple(_read_size(cursor, what) for _ in range(2 if kind[1] == "M" else 1))
+    real = _REAL[token[:1]]
+    count = shape[0] * (shape[1] if len(shape) == 2 else 1)
+    data = cursor.take(count * real.itemsize, what)
+    return np.frombuffer(data, real).reshape(shape)
+
+
+def _read_compressed(cursor: Cursor, kind: str, what: str) -> Array:
+    header = cursor.take(HEADER_BYTES, what)
+    rows, cols = struct.unpack_from("<ii", header, 8)
+    if rows < 0 or cols < 0:
+        raise TableError(f"`{cursor.name}`: {what} claims a size of {rows} x {cols}")
+    if rows * cols == 0:
+        return np.zeros((0, 0), np.float32)
+    return expand(kind, header, cursor.take(compressed_size(kind, rows, cols), what))
+
+
+def _read_size(cursor: Cursor, what: str) -> int:
+    field = cursor.take(5, what)
+    (size,) = _SIZE.unpack(field[1:])
+    if field[0] != 4 or size < 0:
+        raise TableError(f"`{cursor.name}`: {what} has a damaged header at byte {cursor.offset}")
+    return int(size)
+
+
+def _read_integers(cursor: Cursor, what: str) -> Array:
+    """Read one int32, or a count followed by as many: each has its own size byte."""
+    (first,) = _SIZE.unpack(cursor.take(5, what)[1:])
+    if first <= 0 or not cursor.have(1) or cursor.buffer[cursor.position] != 4:
+        return np.array(first, np.int32)
+    fields = np.frombuffer(cursor.take(5 * first, what), np.uint8).reshape(first, 5)
+    if (fields[:, 0] != 4).any():
+        raise TableError(f"`{cursor.name}`: {what} is a damaged vector of integers")
+    return np.ascontiguousarray(fields[:, 1:]).view("<i4").reshape(first)
+
+
+def _read_text(cursor: Cursor, what: str, dtype: DTypeLike) -> Array:
+    start = cursor.find(_NOT_BLANK)
+    line_end = cursor.find(_LINE_END)
+    if start is None or (line_end and line_end.start() < start.start()):
+        raise TableError(f"`{cursor.name}`: {what} has no value at byte {cursor.offset}")
+    if start.group() == b"[":
+        cursor.position = start.start() + 1
+        return _read_brackets(cursor, what, dtype)
+    end = line_end.start() if line_end else len(cursor.buffer)
+    tokens = cursor.buffer[cursor.position : end].split()
+    cursor.position = min(end + 1, len(cursor.buffer))
+    return _bare_numbers(cursor, tokens, what)
+
+
+def _read_brackets(cursor: Cursor, what: str, dtype: DTypeLike) -> Array:
+    closing = cursor.find(_CLOSING)
+    if closing is None:
+        raise TableError(f"`{cursor.name}`: {what} has no closing `]`")
+    body = cursor.buffer[cursor.position : closing.start()]
+    cursor.position = closing.end()
+    if b"[" in body or b"\0" in body:
+        raise TableError(f"`{cursor.name}`: {what} has no closing `]`")
+    lines = body.replace(b";", b"\n").split(b"\n")
+    rows = [row for line in lines if (row := line.split())]
+    if not rows:
+        return np.zeros((0, 0), dtype)
+    if len({len(row) for row in rows}) != 1:
+        raise TableError(f"`{cursor.name}`: rows of {what} have different lengths")
+    values = [_numbers(cursor, row, what) for row in rows]
+    with np.errstate(over="ignore"):
+        matrix = np.array(values, np.float64).astype(dtype)
+    return matrix if len(lines) > 1 else matrix[0]
+
+
+def _bare_numbers(cursor: Cursor, tokens: list[bytes], what: str) -> Array:
+    numbers = _numbers(cursor, tokens, what)
+    whole = all(token.lstrip(b"-").isdigit() for token in tokens)
+    if whole and any(abs(number) > 2**31 - 1 for number in numbers):
+        raise TableError(f"`{cursor.name}`: {what} holds an integer beyond 32 bits")
+    array = np.array(numbers, np.int32 if whole else np.float64)
+    return array if len(numbers) > 1 else array.reshape(())
+
+
+def _numbers(cursor: Cursor, tokens: list[bytes], what: str) -> list[float]:
+    try:
+        numbers = list(map(float, tokens))
+    except ValueError:
+        bad = next(token for token in tokens if parse_number(token) is None)
+        raise TableError(
+            f"`{cursor.name}`: {what} holds `{decode(bad)}`, which is not a number"
+        ) from None
+    if any(b"_" in token for token in tokens):
+        raise TableError(f"`{cursor.name}`: {what} holds a number with `_`")
+    return numbers

@@ -3,6 +3,7 @@
 Legend: B batch, C channels, F frequency bins, T frames.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -110,3 +111,110 @@ class SegmentEncoder(SpeakerEncoder):
             return first
         second: Tensor = self.seg_2(self.seg_bn_1(functional.relu(first)))
         return second
+
+
+@dataclass(frozen=True)
+class Res2Shape:
+    """What the blocks of a Res2Net-type family have in common.
+
+    Attributes
+    ----------
+    base_width : int
+        A group has `planes * base_width // 64` channels.
+    scale : int
+        Groups.
+    expansion : int
+        Channels out over planes.
+    num_convs : int
+        Groups that are convolved; Res2Net passes the last one through.
+    """
+
+    base_width: int
+    scale: int
+    expansion: int
+    num_convs: int
+
+
+class Res2Block(nn.Module):
+    """Residual block whose 3x3 convolutions act on groups of channels, each fed by the one before.
+
+    Parameters
+    ----------
+    in_channels, planes : int
+        Channels in; the output has `planes * expansion`.
+    stride : int
+        Of the first 1x1 convolution, on both axes.
+    shape : Res2Shape
+        Width, scale and expansion of the family.
+    fuse : bool
+        Groups are joined by AFF instead of a sum.
+    """
+
+    def __init__(
+        self, in_channels: int, planes: int, *, stride: int, shape: Res2Shape, fuse: bool
+    ) -> None:
+        super().__init__()
+        width = planes * shape.base_width // 64
+        self.width = width
+        self.conv1 = conv1x1(in_channels, width * shape.scale, stride=stride)
+        self.bn1 = nn.BatchNorm2d(width * shape.scale)
+        self.convs = nn.ModuleList(conv3x3(width, width) for _ in range(shape.num_convs))
+        self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(shape.num_convs))
+        if fuse:
+            self.fuse_models = nn.ModuleList(AFF(width) for _ in range(shape.num_convs - 1))
+        self.fuse = fuse
+        out_channels = planes * shape.expansion
+        self.conv3 = conv1x1(width * shape.scale, out_channels)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.shortcut = make_shortcut(in_channels, out_channels, stride=stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's output, (B, planes * expansion, F', T')."""
+        groups = torch.split(clipped_relu(self.bn1(self.conv1(x))), self.width, dim=1)
+        done: list[Tensor] = []
+        for i, (conv, bn) in enumerate(zip(self.convs, self.bns, strict=True)):
+            group = groups[i] if i == 0 else self._join(i, done[-1], groups[i])
+            done.append(clipped_relu(bn(conv(group))))
+        out: Tensor = self.bn3(self.conv3(torch.cat([*done, *groups[len(done) :]], dim=1)))
+        out += self.shortcut(x)
+        return clipped_relu(out)
+
+    def _join(self, i: int, before: Tensor, group: Tensor) -> Tensor:
+        if not self.fuse:
+            return before + group
+        joined: Tensor = self.fuse_models[i - 1](before, group)
+        return joined
+
+
+def make_stages(
+    m_channels: int,
+    num_blocks: tuple[int, int, int, int],
+    *,
+    shape: Res2Shape,
+    fused_from: int = 4,
+) -> list[nn.Sequential]:
+    """Return the four stages of a Res2Net-type trunk.
+
+    Parameters
+    ----------
+    m_channels : int
+        Channels of the stem; stage i (from 0) has `m_channels * 2**i` planes.
+    num_blocks : 4 ints
+        Blocks a stage; the first of each stage but the first strides by 2.
+    shape : Res2Shape
+    fused_from : int
+        First stage whose groups are joined by AFF.
+    """
+    stages = []
+    channels = m_channels
+    for i, depth in enumerate(num_blocks):
+        planes = m_channels * 2**i
+        blocks: list[nn.Module] = []
+        for k in range(depth):
+            stride = 2 if i > 0 and k == 0 else 1
+            blocks.append(
+                Res2Block(channels, planes, stride=stride, shape=shape, fuse=i >= fused_from)
+            )
+            channels = planes * shape.expansion
+        stages.append(nn.Sequential(*blocks))
+    return stages

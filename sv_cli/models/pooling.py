@@ -30,7 +30,7 @@ def widen(x: Tensor) -> Tensor:
 
 def narrow(stats: Tensor, like: Tensor) -> Tensor:
     """Return float32 statistics in the type the next layer expects."""
-    if torch.is_autocast_enabled(like.device.type):
+    if stats.dtype == like.dtype or torch.is_autocast_enabled(like.device.type):
         return stats
     return stats.to(like.dtype)
 

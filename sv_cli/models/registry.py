@@ -1,4 +1,10 @@
-"""The known networks: name -> module, published size and source; no torch until one is built."""
+"""The known networks: name -> module, size and source; no torch until one is built.
+
+Names are snake_case and the same as the builder function: the name the project gives its network,
+without punctuation (`ECAPA_TDNN_GLOB_c512` -> `ecapa_glob_c512`). Where two projects use one name
+for networks that differ, WeSpeaker's keeps the bare name and the other carries its project
+(`resnet34`, `resnet34_3dspeaker`).
+"""
 
 from __future__ import annotations
 
@@ -15,124 +21,125 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One named network; the builder is the function of the same name in `module`."""
+    """One named network; the builder is the function of the same name in `module`.
+
+    Attributes
+    ----------
+    family : str
+        Key of `FAMILIES`.
+    module : str
+        Below sv_cli.models.
+    parameters : int
+        Published, or counted once and pinned, with default settings.
+    embedding_dim : int
+        Default size of the embedding.
+    frontend : str
+        Name in sv_cli.features.settings.FRONTENDS.
+    source : str
+        Project whose layout and state-dict keys are kept.
+    macs : float
+        10^9 multiply-accumulates of 200 frames (convolutions and products).
+    published_eer : float or None
+        EER in % on VoxCeleb1-O cleaned that the source prints, trained on VoxCeleb2 dev: with
+        large-margin fine-tuning and AS-norm for WeSpeaker, plain cosine for 3D-Speaker.
+    """
 
     family: str
-    module: str  # below sv_cli.models
-    parameters: int  # published, or counted once and pinned, at the default embedding size
+    module: str
+    parameters: int
     embedding_dim: int
-    frontend: str  # name in sv_cli.features.settings.FRONTENDS
-    source: str  # paper and whose layout
+    frontend: str
+    source: str
+    macs: float = 0.0
+    published_eer: float | None = None
+
+    @property
+    def paper(self) -> str:
+        """Authors, venue and year."""
+        return FAMILIES[self.family][0]
+
+    @property
+    def url(self) -> str:
+        """Where the paper is."""
+        return FAMILIES[self.family][1]
 
 
-# A row: name, parameters, embedding size.
-Rows = tuple[tuple[str, int, int], ...]
-
-
-def _family(
-    family: str, module: str, *, frontend: str, source: str, rows: Rows
-) -> dict[str, ModelEntry]:
-    return {
-        name: ModelEntry(family, module, parameters, embedding_dim, frontend, source)
-        for name, parameters, embedding_dim in rows
-    }
-
+# Family -> paper, address.
+FAMILIES: dict[str, tuple[str, str]] = {
+    "ResNet": ("Zeinali et al. 2019", "https://arxiv.org/abs/1910.12592"),
+    "Res2Net": ("Gao et al., TPAMI 2021", "https://arxiv.org/abs/1904.01169"),
+    "ERes2Net": ("Chen et al., Interspeech 2023", "https://arxiv.org/abs/2305.12838"),
+    "ERes2NetV2": ("Chen et al., Interspeech 2024", "https://arxiv.org/abs/2406.02167"),
+    "ECAPA-TDNN": ("Desplanques et al., Interspeech 2020", "https://arxiv.org/abs/2005.07143"),
+}
 
 MODELS: dict[str, ModelEntry] = {
-    **_family(
-        "x-vector",
-        "xvector",
-        frontend="wespeaker",
-        source="Snyder et al., ICASSP 2018; WeSpeaker",
-        rows=(("xvector", 4_610_524, 512),),
+    "resnet18": ModelEntry("ResNet", "resnet", 4_105_440, 256, "wespeaker", "WeSpeaker", 2.17),
+    "resnet34": ModelEntry(
+        "ResNet", "resnet", 6_634_336, 256, "wespeaker", "WeSpeaker", 4.53, 0.723
     ),
-    **_family(
-        "x-vector",
-        "xvector",
-        frontend="3dspeaker",
-        source="Snyder et al., ICASSP 2018; 3D-Speaker",
-        rows=(("xvector_3dspeaker", 4_347_868, 512),),
+    "resnet34_3dspeaker": ModelEntry(
+        "ResNet", "resnet", 6_343_648, 192, "3dspeaker", "3D-Speaker", 4.53, 1.05
     ),
-    **_family(
-        "CAM++",
-        "campplus",
-        frontend="wespeaker",
-        source="Wang et al., Interspeech 2023; WeSpeaker",
-        rows=(("campplus", 7_176_224, 512),),
+    "resnet50": ModelEntry("ResNet", "resnet", 11_131_360, 256, "wespeaker", "WeSpeaker", 5.07),
+    "resnet101": ModelEntry("ResNet", "resnet", 15_892_448, 256, "wespeaker", "WeSpeaker", 9.81),
+    "resnet152": ModelEntry("ResNet", "resnet", 19_814_880, 256, "wespeaker", "WeSpeaker", 14.5),
+    "resnet221": ModelEntry(
+        "ResNet", "resnet", 23_792_224, 256, "wespeaker", "WeSpeaker", 20.9, 0.505
     ),
-    **_family(
-        "CAM++",
-        "campplus",
-        frontend="3dspeaker",
-        source="Wang et al., Interspeech 2023; 3D-Speaker",
-        rows=(("campplus_3dspeaker", 7_176_224, 512),),
+    "resnet293": ModelEntry(
+        "ResNet", "resnet", 28_626_016, 256, "wespeaker", "WeSpeaker", 27.6, 0.447
     ),
-    **_family(
-        "DF-ResNet",
-        "dfresnet",
-        frontend="wespeaker",
-        source="Liu et al., 2023 (Gemini strides); WeSpeaker",
-        rows=(
-            ("dfresnet60", 4_047_840, 256),
-            ("dfresnet114", 6_531_552, 256),
-            ("dfresnet183", 9_196_384, 256),
-            ("dfresnet237", 11_680_096, 256),
-        ),
+    "res2net34_base": ModelEntry(
+        "Res2Net", "res2net", 4_689_024, 256, "wespeaker", "WeSpeaker", 1.71
     ),
-    **_family(
-        "SimAM-ResNet",
-        "simam_resnet",
-        frontend="wespeaker",
-        source="Qin et al., ICASSP 2022; WeSpeaker",
-        rows=(("simam_resnet34", 25_213_760, 256), ("simam_resnet100", 50_232_896, 256)),
+    "res2net34_large": ModelEntry(
+        "Res2Net", "res2net", 13_481_472, 256, "wespeaker", "WeSpeaker", 6.83
     ),
-    **_family(
-        "RepVGG",
-        "repvgg",
-        frontend="wespeaker",
-        source="Ding et al., CVPR 2021; WeSpeaker",
-        rows=(
-            ("repvgg_tiny_a0", 6_833_792, 256),
-            ("repvgg_tiny_rsbb_a0", 11_233_152, 256),
-            ("repvgg_a0", 14_380_960, 256),
-            ("repvgg_rsbb_a0", 20_623_648, 256),
-            ("repvgg_a1", 19_363_968, 256),
-            ("repvgg_a2", 34_009_536, 256),
-            ("repvgg_rsbb_a2", 55_415_744, 256),
-            ("repvgg_b0", 21_089_664, 256),
-            ("repvgg_rsbb_b0", 32_690_048, 256),
-            ("repvgg_b1", 65_850_752, 256),
-            ("repvgg_b1g2", 54_218_112, 256),
-            ("repvgg_b1g4", 48_401_792, 256),
-            ("repvgg_b2", 99_567_552, 256),
-            ("repvgg_b2g2", 81_391_552, 256),
-            ("repvgg_b2g4", 72_303_552, 256),
-            ("repvgg_b3", 133_630_464, 256),
-            ("repvgg_b3g2", 107_457_024, 256),
-            ("repvgg_b3g4", 94_370_304, 256),
-            ("repvgg_d2se", 138_356_400, 256),
-        ),
+    "res2net34_3dspeaker": ModelEntry(
+        "Res2Net", "res2net", 4_033_600, 192, "3dspeaker", "3D-Speaker", 1.71, 1.56
     ),
-    **_family(
-        "ReDimNet",
-        "redimnet",
-        frontend="wespeaker_72",
-        source="Yakovlev et al., Interspeech 2024; WeSpeaker",
-        rows=(
-            ("redimnet_b1", 2_123_481, 192),
-            ("redimnet_b2", 4_888_241, 192),
-            ("redimnet_b3", 3_220_413, 192),
-            ("redimnet_b4", 6_432_305, 192),
-            ("redimnet_b5", 7_650_545, 192),
-            ("redimnet_b6", 15_006_257, 192),
-        ),
+    "eres2net_base": ModelEntry(
+        "ERes2Net", "eres2net", 6_610_688, 192, "3dspeaker", "3D-Speaker", 3.36, 0.84
     ),
-    **_family(
-        "ReDimNet",
-        "redimnet",
-        frontend="wespeaker_60",
-        source="Yakovlev et al., Interspeech 2024; WeSpeaker",
-        rows=(("redimnet_b0", 1_001_851, 192),),
+    "eres2net_large": ModelEntry(
+        "ERes2Net", "eres2net", 22_462_784, 192, "3dspeaker", "3D-Speaker", 13.4, 0.52
+    ),
+    "eres2net_huge": ModelEntry(
+        "ERes2Net", "eres2net", 55_165_024, 192, "3dspeaker", "3D-Speaker", 31.2
+    ),
+    "eres2net34_base": ModelEntry(
+        "ERes2Net", "eres2net", 9_887_808, 512, "wespeaker", "WeSpeaker", 3.36, 0.744
+    ),
+    "eres2net34_large": ModelEntry(
+        "ERes2Net", "eres2net", 29_016_704, 512, "wespeaker", "WeSpeaker", 13.4
+    ),
+    "eres2net34_aug": ModelEntry(
+        "ERes2Net", "eres2net", 68_272_544, 512, "wespeaker", "WeSpeaker", 31.3
+    ),
+    "eres2netv2": ModelEntry(
+        "ERes2NetV2", "eres2netv2", 17_859_632, 192, "3dspeaker", "3D-Speaker", 8.3, 0.61
+    ),
+    "eres2netv2_w24s4ep4": ModelEntry(
+        "ERes2NetV2", "eres2netv2", 53_513_632, 192, "3dspeaker", "3D-Speaker", 24.6
+    ),
+    "ecapa_c512": ModelEntry(
+        "ECAPA-TDNN", "ecapa", 5_797_504, 192, "wespeaker", "WeSpeaker", 0.959
+    ),
+    "ecapa_c1024": ModelEntry(
+        "ECAPA-TDNN", "ecapa", 14_263_872, 192, "wespeaker", "WeSpeaker", 2.57
+    ),
+    "ecapa_glob_c512": ModelEntry(
+        "ECAPA-TDNN", "ecapa", 6_190_720, 192, "wespeaker", "WeSpeaker", 0.959, 0.782
+    ),
+    "ecapa_glob_c1024": ModelEntry(
+        "ECAPA-TDNN", "ecapa", 14_657_088, 192, "wespeaker", "WeSpeaker", 2.57, 0.728
+    ),
+    "ecapa_3dspeaker_c512": ModelEntry(
+        "ECAPA-TDNN", "ecapa_speechbrain", 6_194_048, 192, "3dspeaker", "3D-Speaker", 0.959
+    ),
+    "ecapa_3dspeaker_c1024": ModelEntry(
+        "ECAPA-TDNN", "ecapa_speechbrain", 20_767_552, 192, "3dspeaker", "3D-Speaker", 3.59, 0.86
     ),
 }
 
@@ -142,6 +149,8 @@ ALIASES: dict[str, str] = {
     "ecapa": "ecapa_glob_c512",
     "ecapa_tdnn": "ecapa_glob_c512",
     "resnet": "resnet34",
+    "res2net": "res2net34_base",
+    "ecapa_speechbrain": "ecapa_3dspeaker_c1024",
 }
 
 

@@ -1,0 +1,271 @@
+"""Embedding tables: ids, one matrix, and the model that made them (`xvector.json` beside)."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv_cli.atomic import atomic_open
+from sv_cli.errors import TableError, name_some
+from sv_cli.tables.arrays import ArrayWriter, iterate_views
+from sv_cli.tables.objects import Array
+from sv_cli.tables.specifier import parse_rspecifier, parse_wspecifier
+
+_ROWS_A_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The model that made embeddings; tables of different models are never compared.
+
+    Attributes
+    ----------
+    model_hash : str
+        Hash of the weights.
+    embedding_dim : int
+        Size of an embedding.
+    sample_rate : int
+        Hz.
+    frontend : str
+        Name of the features.
+    model : str
+        Name of the network.
+    """
+
+    model_hash: str
+    embedding_dim: int
+    sample_rate: int
+    frontend: str
+    model: str
+
+
+@dataclass
+class EmbeddingTable:
+    """Embeddings by id.
+
+    Attributes
+    ----------
+    ids : list of str
+        Distinct.
+    matrix : (num_embeddings, dim) float32
+        One row an id.
+    info : ModelInfo or None
+        The model, where the table tells it.
+    source : str
+        What messages call the table.
+    """
+
+    ids: list[str]
+    matrix: NDArray[np.float32]
+    info: ModelInfo | None = None
+    source: str = "embeddings"
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def dim(self) -> int:
+        """Size of an embedding."""
+        return int(self.matrix.shape[1])
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Row of each id."""
+        return {name: row for row, name in enumerate(self.ids)}
+
+    def rows(self, ids: Iterable[str]) -> NDArray[np.intp]:
+        """Return the row of each id.
+
+        Raises
+        ------
+        TableError
+            When ids are missing: names the first five, and the count.
+        """
+        ids = list(ids)
+        index = self.index
+        rows = np.fromiter((index.get(name, -1) for name in ids), np.intp, len(ids))
+        if (rows < 0).any():
+            missing = list(dict.fromkeys(name for name in ids if name not in index))
+            raise TableError(
+                f"`{self.source}` lacks {len(missing)} embeddings: {name_some(missing)}",
+                hint="`--allow-missing` counts them and goes on",
+            )
+        return rows
+
+    def take(self, ids: Sequence[str]) -> "EmbeddingTable":
+        """Return the table of these ids, in this order."""
+        return EmbeddingTable(list(ids), self.matrix[self.rows(ids)], self.info, self.source)
+
+
+def read_embeddings(source: str, *, wanted: str = "xvector.scp") -> EmbeddingTable:
+    """Return an embedding table: a directory, a path, or an rspecifier.
+
+    Raises
+    ------
+    TableError
+        When an item is no vector, sizes differ, a value is NaN or infinite, or nothing is there.
+    """
+    spec = parse_rspecifier(source, wanted=wanted)
+    ids: list[str] = []
+    blocks: list[NDArray[np.float32]] = []
+    rows: list[Array] = []
+    for key, array in iterate_views(source, wanted=wanted):
+        if array.ndim == 2 and len(array) == 1:  # some tools write a matrix of one row
+            array = array[0]
+        if array.ndim != 1 or (ids and len(array) != _dim(blocks, rows)):
+            raise _misfit(source, key, array, ids)
+        ids.append(key)
+        rows.append(array)
+        if len(rows) == _ROWS_A_BLOCK:
+            blocks.append(np.array(rows, np.float32))
+            rows = []
+    if rows:
+        blocks.append(np.array(rows, np.float32))
+    if not ids:
+        raise TableError(f"`{source}` holds no embeddings")
+    matrix = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
+    _refuse_non_finite(source, ids, matrix)
+    info = _read_info(spec.beside)
+    if info and info.embedding_dim != matrix.shape[1]:
+        raise TableError(
+            f"`{source}` holds {matrix.shape[1]} values an embedding, but its xvector.json says "
+            f"{info.embedding_dim}",
+            hint="the json file belongs to another table; extract again",
+        )
+    return EmbeddingTable(ids, matrix, info, source)
+
+
+def read_embedding_pair(
+    enroll: str, test: str, *, wanted: str = "xvector.scp"
+) -> tuple[EmbeddingTable, EmbeddingTable]:
+    """Return two tables of one model; the same specifier is read once (so `ark:-` serves both)."""
+    first = read_embeddings(enroll, wanted=wanted)
+    second = first if test == enroll else read_embeddings(test, wanted=wanted)
+    check_same_model(first, second)
+    return first, second
+
+
+def write_embeddings(target: str, table: EmbeddingTable) -> None:
+    """Write a table, and beside a file the json that tells its model."""
+    with ArrayWriter(target, wanted="xvector") as writer:
+        for name, row in zip(table.ids, table.matrix, strict=True):
+            writer.write(name, row)
+        write_model_info(target, table.info)
+
+
+def write_model_info(target: str, info: ModelInfo | None, *, wanted: str = "xvector") -> None:
+    """Write the json beside the table `target` names; nothing for pipes.
+
+    Without `info` a json of an earlier table is removed, since it would tell the wrong model.
+    """
+    beside = parse_wspecifier(target, wanted=wanted).beside
+    if beside is None or (beside.exists() and not beside.is_file()):
+        return
+    path = beside.with_suffix(".json")
+    if info is None:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_open(path) as stream:
+        json.dump(asdict(info), stream, indent=1)
+        stream.write("\n")
+
+
+def check_same_model(*tables: EmbeddingTable) -> None:
+    """Raise when tables come from different models or have different sizes."""
+    first = tables[0]
+    for other in tables[1:]:
+        if first.dim != other.dim:
+            raise TableError(
+                f"embeddings of `{first.source}` have {first.dim} values, those of "
+                f"`{other.source}` {other.dim}"
+            )
+        one, two = first.info, other.info
+        if one and two and one.model_hash != two.model_hash:
+            raise TableError(
+                f"`{first.source}` and `{other.source}` come from different models: {one.model} "
+                f"{one.model_hash[:12]} and {two.model} {two.model_hash[:12]}",
+                hint="extract both with the same model",
+            )
+
+
+def speaker_means(
+    table: EmbeddingTable, groups: Mapping[str, str | Sequence[str]]
+) -> EmbeddingTable:
+    """Return the mean embedding of each speaker (or enrolment model), as Kaldi's ivector-mean.
+
+    Parameters
+    ----------
+    table : EmbeddingTable
+        Of utterances.
+    groups : mapping
+        spk2utt (speaker -> list of utterances) or utt2spk (utterance -> speaker).
+
+    Raises
+    ------
+    TableError
+        When an utterance has no embedding, or a speaker no utterance.
+    """
+    spk2utt = group_utterances(groups)
+    if not spk2utt:
+        raise TableError("there is no speaker to take the mean of")
+    empty = [speaker for speaker, utts in spk2utt.items() if not utts]
+    if empty:
+        raise TableError(f"speakers without utterances: {name_some(empty)}")
+    rows = table.rows(utt for utts in spk2utt.values() for utt in utts)
+    counts = np.array([len(utts) for utts in spk2utt.values()])
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    sums = np.add.reduceat(table.matrix[rows], starts, axis=0, dtype=np.float64)
+    means = (sums / counts[:, None]).astype(np.float32)
+    return EmbeddingTable(list(spk2utt), means, table.info, table.source)
+
+
+def group_utterances(groups: Mapping[str, str | Sequence[str]]) -> dict[str, list[str]]:
+    """Return speaker -> utterances of spk2utt (lists) or utt2spk (single texts)."""
+    spk2utt: dict[str, list[str]] = {}
+    for key, value in groups.items():
+        if isinstance(value, str):
+            spk2utt.setdefault(value, []).append(key)
+        else:
+            spk2utt[key] = list(value)
+    return spk2utt
+
+
+def _dim(blocks: list[NDArray[np.float32]], rows: list[Array]) -> int:
+    return len(rows[0]) if rows else int(blocks[0].shape[1])
+
+
+def _misfit(source: str, key: str, array: Array, ids: list[str]) -> TableError:
+    shape = " x ".join(map(str, array.shape)) or "a single number"
+    others = f"; `{ids[0]}` is of another size" if ids and array.ndim == 1 else ""
+    return TableError(
+        f"`{source}`: `{key}` is {shape}, no embedding{others}",
+        hint="an embedding table holds vectors of one size",
+    )
+
+
+def _refuse_non_finite(source: str, ids: list[str], matrix: NDArray[np.float32]) -> None:
+    # A sum of squares is finite only where every value is, and needs no second matrix.
+    with np.errstate(over="ignore", invalid="ignore"):
+        suspects = np.flatnonzero(~np.isfinite(np.einsum("ij,ij->i", matrix, matrix)))
+    bad = [ids[row] for row in suspects if not np.isfinite(matrix[row]).all()]
+    if bad:
+        raise TableError(
+            f"`{source}`: {len(bad)} embeddings hold NaN or infinity: {name_some(bad)}"
+        )
+
+
+def _read_info(beside: Path | None) -> ModelInfo | None:
+    path = beside.with_suffix(".json") if beside else None
+    if path is None or not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return ModelInfo(**{field.name: record[field.name] for field in fields(ModelInfo)})
+    except (ValueError, KeyError, TypeError) as error:
+        raise TableError(
+            f"`{path}`: not the record of an embedding table: {error}", hint="extract again"
+        ) from error

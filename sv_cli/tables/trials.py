@@ -1,0 +1,159 @@
+"""Trial lists: which enrolment is compared with which test, and whether the speaker is the same.
+
+Three formats are recognised by their content and said: Kaldi's `enroll test target|nontarget`,
+VoxCeleb's `1|0 enroll test`, CN-Celeb's `enroll test 1|0`; and plain `enroll test` pairs.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv_cli import logs
+from sv_cli.errors import TableError
+from sv_cli.tables.pairs import (
+    Block,
+    Ids,
+    Interner,
+    pair_codes,
+    raise_repeated_pairs,
+    read_column_blocks,
+)
+from sv_cli.tables.specifier import open_output
+from sv_cli.tables.text import decode, encode
+
+_WORDS = {b"target": 1, b"nontarget": 0}
+_DIGITS = {b"1": 1, b"0": 0}
+
+
+@dataclass(frozen=True)
+class _Format:
+    name: str
+    enroll: int
+    test: int
+    label: int | None
+    values: dict[bytes, int]
+
+
+_KALDI = _Format("enroll test target|nontarget", 0, 1, 2, _WORDS)
+_VOXCELEB = _Format("1|0 enroll test", 1, 2, 0, _DIGITS)
+_CNCELEB = _Format("enroll test 1|0", 0, 1, 2, _DIGITS)
+_PLAIN = _Format("enroll test", 0, 1, None, {})
+
+
+@dataclass
+class Trials:
+    """Trials as row numbers of two lists of distinct ids.
+
+    Attributes
+    ----------
+    enroll_ids, test_ids : list of str
+        Distinct ids in the order in which they are met.
+    enroll, test : (num_trials,) int32
+        Numbers of the ids.
+    target : (num_trials,) bool or None
+        Whether the speakers are the same; None when the list does not say.
+    """
+
+    enroll_ids: list[str]
+    test_ids: list[str]
+    enroll: Ids
+    test: Ids
+    target: NDArray[np.bool_] | None = None
+
+    def __len__(self) -> int:
+        return len(self.enroll)
+
+    def codes(self) -> NDArray[np.int64]:
+        """Return one number for each pair: enroll * len(test_ids) + test."""
+        return pair_codes(self.enroll, self.test, len(self.test_ids))
+
+    def pairs(self) -> Iterable[tuple[str, str]]:
+        """Return (enroll id, test id) of each trial."""
+        enroll = map(self.enroll_ids.__getitem__, self.enroll.tolist())
+        return zip(enroll, map(self.test_ids.__getitem__, self.test.tolist()), strict=True)
+
+
+def read_trials(source: str, *, labels: Literal["optional", "required"] = "optional") -> Trials:
+    """Return the trials of a list in any of the formats; the one found is said.
+
+    Raises
+    ------
+    TableError
+        Names `file:line` of a bad line, a pair that stands twice (both lines), or when labels are
+        required and there are none.
+    """
+    enroll, test = Interner(), Interner()
+    parts: list[tuple[Ids, Ids]] = []
+    targets: list[NDArray[np.bool_]] = []
+    form: _Format | None = None
+    for block in read_column_blocks(source, allowed={2, 3}, what="trials"):
+        form = form or _recognise(block, source)
+        parts.append(
+            (enroll.number(block.columns[form.enroll]), test.number(block.columns[form.test]))
+        )
+        if form.label is not None:
+            targets.append(_labels(block, form, source))
+    assert form is not None
+    if form.label is None and labels == "required":
+        raise TableError(
+            f"`{source}`: trials have no labels", hint="each line ends in target or nontarget"
+        )
+    trials = Trials(
+        enroll.ids(),
+        test.ids(),
+        np.concatenate([part[0] for part in parts]),
+        np.concatenate([part[1] for part in parts]),
+        np.concatenate(targets) if targets else None,
+    )
+    logs.info(f"`{source}`: {len(trials)} trials, format `{form.name}`", trials=len(trials))
+    raise_repeated_pairs(trials.codes(), trials.enroll_ids, trials.test_ids, f"`{source}`")
+    return trials
+
+
+def write_trials(target: str, trials: Trials) -> None:
+    """Write `enroll test target|nontarget` lines, or `enroll test` when there are no labels."""
+    lines = [f"{enroll} {test}" for enroll, test in trials.pairs()]
+    if trials.target is not None:
+        words = np.where(trials.target, " target", " nontarget").tolist()
+        lines = [line + word for line, word in zip(lines, words, strict=True)]
+    with open_output(target) as stream:
+        stream.write(encode("".join([f"{line}\n" for line in lines])))
+
+
+def _recognise(block: Block, source: str) -> _Format:
+    columns = block.columns
+    if len(columns) == 2:
+        return _PLAIN
+    last = set(columns[2])
+    if columns[2][0] in _WORDS:
+        return _KALDI
+    first_is_label, last_is_label = set(columns[0]) <= {b"0", b"1"}, last <= {b"0", b"1"}
+    if first_is_label and last_is_label:
+        raise TableError(
+            f"`{source}`: the first and the last column of trials both look like labels",
+            hint="write `enroll test target|nontarget`",
+        )
+    if last_is_label or columns[2][0] in _DIGITS:
+        return _CNCELEB
+    if first_is_label or columns[0][0] in _DIGITS:
+        return _VOXCELEB
+    raise TableError(
+        f"`{source}:{block.first_line}`: no label in trials",
+        hint="formats are `enroll test target|nontarget`, `1|0 enroll test`, `enroll test 1|0`",
+    )
+
+
+def _labels(block: Block, form: _Format, source: str) -> NDArray[np.bool_]:
+    assert form.label is not None
+    column = block.columns[form.label]
+    try:
+        return np.fromiter(map(form.values.__getitem__, column), np.bool_, len(column))
+    except KeyError:
+        at = next(i for i, token in enumerate(column) if token not in form.values)
+    known = " or ".join(f"`{decode(value)}`" for value in form.values)
+    raise TableError(
+        f"`{source}:{block.first_line + at}`: label `{decode(column[at])}` is not {known}"
+    )

@@ -51,11 +51,18 @@ def read_column_blocks(source: str, *, allowed: set[int], what: str) -> Iterator
             head = raw[: raw.index(b"\n") + 1]
             check_fields(head, source, first_line, allowed, what)
             fields = int(count_fields(head)[0])
-        check_fields(raw, source, first_line, {fields}, what)
-        tokens = raw.split()
-        yield Block([tokens[i::fields] for i in range(fields)], first_line)
+        yield Block(_columns(raw, source, first_line, fields, what), first_line)
     if not fields:
         raise TableError(f"`{source}`: {what} is empty")
+
+
+def _columns(raw: bytes, source: str, first_line: int, fields: int, what: str) -> list[list[bytes]]:
+    """Split a block in one go; a mark at each line end (no text holds NUL) proves the counts."""
+    tokens = raw.replace(b"\n", b" \0 ").split()
+    marks = tokens[fields :: fields + 1]
+    if len(marks) * (fields + 1) != len(tokens) or marks.count(b"\0") != raw.count(b"\n"):
+        check_fields(raw, source, first_line, {fields}, what)
+    return [tokens[i :: fields + 1] for i in range(fields)]
 
 
 def pair_codes(enroll: Ids, test: Ids, num_test: int) -> NDArray[np.int64]:
@@ -72,12 +79,12 @@ def raise_repeated_pairs(
     line_numbers: bool = True,
 ) -> None:
     """Raise when a pair stands twice: names the first five, with their lines, and the count."""
+    ordered = np.sort(codes)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return
     order = np.argsort(codes, kind="stable")
     ordered = codes[order]
-    repeats = ordered[1:] == ordered[:-1]
-    if not repeats.any():
-        return
-    at = np.flatnonzero(repeats)
+    at = np.flatnonzero(ordered[1:] == ordered[:-1])
     places = sorted((int(order[i + 1]), int(order[i])) for i in at)
     named = []
     for later, earlier in places[:5]:

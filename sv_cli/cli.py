@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from sv_cli import __version__, logs
-from sv_cli.commands import train
+from sv_cli.commands import asnorm, eval, make_fbank, make_vad, mean, plda, prepare, score, train
 from sv_cli.errors import ExitStatus, SvError
 from sv_cli.settings.flags import replace_signature
 
@@ -90,9 +90,21 @@ def command(name: str, function: Callable[..., None], group: typer.Typer = app) 
     group.command(name, context_settings=CONTEXT)(_with_common_options(function))
 
 
-def group(name: str, summary: str, functions: Mapping[str, Callable[..., None]]) -> None:
-    """Register a command of several verbs, as `plda train` and `plda score`."""
-    subapp = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=summary)
+def group(
+    name: str,
+    summary: str,
+    functions: Mapping[str, Callable[..., None]],
+    *,
+    callback: Callable[..., None] | None = None,
+) -> None:
+    """Register a command of several verbs, as `plda train` and `plda score`.
+
+    `callback` has the options of the group itself, as `prepare --list`.
+    """
+    text = inspect.getdoc(callback) if callback else summary
+    subapp = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=text)
+    if callback:
+        subapp.callback(invoke_without_command=True)(callback)
     for verb, function in functions.items():
         command(verb, function, subapp)
     app.add_typer(subapp, name=name)
@@ -161,7 +173,32 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
+group(
+    "prepare",
+    "Data directories and trial lists from a corpus.",
+    prepare.verbs(),
+    callback=prepare.list_corpora,
+)
+command("make-fbank", make_fbank.make_fbank)
+command("make-vad", make_vad.make_vad)
 command("train", train.train)
+command("eval", eval.evaluate)
+command("mean", mean.mean)
+command("score", score.score)
+command("asnorm", asnorm.asnorm)
+group(
+    "plda",
+    "Probabilistic linear discriminant analysis, in Kaldi's file format.",
+    {
+        "train": plda.train,
+        "lda": plda.lda,
+        "transform": plda.transform,
+        "adapt": plda.adapt,
+        "copy": plda.copy,
+        "score": plda.score,
+        "dense": plda.dense,
+    },
+)
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sv_cli import logs
 from sv_cli.audio.notices import say_once
 from sv_cli.audio.recording import Recording, open_recording
 from sv_cli.audio.resample import resample
@@ -115,7 +114,7 @@ def _read(
     if len(waveform) == 0:
         raise AudioError(f"`{rx}` breaks off before sample {start} of {length}")
     if len(waveform) < count:
-        logs.warn(f"`{rx}` breaks off: {len(waveform)} of {count} samples could be read")
+        say_once(f"`{rx}` breaks off: {len(waveform)} of {count} samples could be read")
     if recording.may_hold_nan and not np.isfinite(waveform).all():
         raise AudioError(
             f"`{rx}` holds samples that are not finite numbers",

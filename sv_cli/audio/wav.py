@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sv_cli import logs
+from sv_cli.audio.notices import say_once
 from sv_cli.errors import AudioError
 
 PCM, FLOAT, A_LAW, MU_LAW, EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
@@ -110,7 +110,7 @@ class WavRecording:
         present = stream.seek(0, 2) - self._start
         size = present if header.data_size is None else min(header.data_size, present)
         if header.data_size is not None and present < header.data_size:
-            logs.warn(f"`{name}` ends before the length in its header: read to its end")
+            say_once(f"`{name}` ends before the length in its header: read to its end")
         self.num_samples = size // header.frame_bytes
         self.sample_rate, self.channels = header.sample_rate, header.channels
         self.format = header.format

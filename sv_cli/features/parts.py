@@ -1,0 +1,163 @@
+"""A long table made part by part, by several processes, and joined.
+
+A part is a finished archive and a record of it; both appear whole. What was interrupted goes on
+from the parts that stand, and the joined table is the same byte for byte.
+"""
+
+import json
+import multiprocessing
+import signal
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sv_cli import logs
+from sv_cli.atomic import atomic_open
+from sv_cli.audio.notices import collect
+from sv_cli.errors import AudioError, SvError
+from sv_cli.features.job import FeatureJob
+from sv_cli.features.sources import Utterance
+from sv_cli.tables.arrays import compress
+from sv_cli.tables.packing import as_kaldi_array, pack_binary, pack_text
+from sv_cli.tables.text import check_key, encode
+
+_MAX_PART, _MIN_PART = 500, 16
+
+
+@dataclass
+class Part:
+    """Record of a finished part.
+
+    `offsets` are those of the objects in the archive, `skipped` says why for each utterance.
+    """
+
+    fingerprint: str
+    size: int = 0
+    frames: dict[str, int] = field(default_factory=dict)
+    offsets: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+
+def split_parts(utterances: Sequence[Utterance], num_procs: int) -> list[Sequence[Utterance]]:
+    """Cut a list into parts: a few for each process, none too long to lose at a stop."""
+    size = min(_MAX_PART, max(_MIN_PART, -(-len(utterances) // (4 * num_procs))))
+    return [utterances[start : start + size] for start in range(0, len(utterances), size)]
+
+
+def make_parts(
+    job: FeatureJob, utterances: Sequence[Utterance], folder: Path, *, num_procs: int = 1
+) -> Generator[tuple[Path, Part], None, None]:
+    """Make the parts that are missing in `folder`; give archive and record of each, in order.
+
+    Raises
+    ------
+    SvError
+        When a worker process dies.
+    """
+    lists = split_parts(utterances, num_procs)
+    with logs.progress("utterances", total=len(utterances)) as progress:
+        make = _in_workers if num_procs > 1 and len(lists) > 1 else _in_this_process
+        with closing(make(job, lists, folder, num_procs)) as parts:
+            for number, part in enumerate(parts):
+                progress.advance(len(lists[number]))
+                yield _archive(folder, number), part
+
+
+def _in_this_process(
+    job: FeatureJob, lists: Sequence[Sequence[Utterance]], folder: Path, num_procs: int
+) -> Generator[Part, None, None]:
+    torch.set_num_threads(1)
+    for number, utterances in enumerate(lists):
+        yield make_part(job, utterances, _archive(folder, number))
+
+
+def _in_workers(
+    job: FeatureJob, lists: Sequence[Sequence[Utterance]], folder: Path, num_procs: int
+) -> Generator[Part, None, None]:
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(
+        num_procs, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+    )
+    try:
+        futures: list[Future[Part]] = [
+            pool.submit(make_part, job, utterances, _archive(folder, number))
+            for number, utterances in enumerate(lists)
+        ]
+        for future in futures:
+            yield future.result()
+    except BrokenProcessPool as error:
+        hint = "the machine may be out of memory: fewer --num-procs; --resume goes on from here"
+        raise SvError("a worker process died", hint=hint) from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in set(multiprocessing.active_children()) - others:
+            child.terminate()
+        pool.shutdown(wait=True)
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the process that ends the workers; one thread each."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+def make_part(job: FeatureJob, utterances: Sequence[Utterance], archive: Path) -> Part:
+    """Make one part unless it stands already; return its record."""
+    fingerprint = job.fingerprint(utterances)
+    record = archive.with_suffix(".json")
+    part = _read_record(record, archive, fingerprint)
+    if part is not None:
+        return part
+    part = Part(fingerprint)
+    with collect() as messages, atomic_open(archive, "wb") as stream:
+        for utterance in utterances:
+            try:
+                array = job.compute(utterance)
+            except AudioError as error:
+                part.skipped[utterance.utt] = error.message
+                continue
+            head = _head(utterance.utt)
+            body = _pack(array, job)
+            stream.write(head + body)
+            part.frames[utterance.utt] = len(array)
+            part.offsets[utterance.utt] = part.size + len(head)
+            part.size += len(head) + len(body)
+    part.notices = sorted(messages)
+    with atomic_open(record) as stream:
+        json.dump(asdict(part), stream)
+    return part
+
+
+def _read_record(record: Path, archive: Path, fingerprint: str) -> Part | None:
+    try:
+        part = Part(**json.loads(record.read_text(encoding="utf-8")))
+        present = archive.stat().st_size
+    except (OSError, ValueError, TypeError):
+        return None
+    return part if part.fingerprint == fingerprint and part.size == present else None
+
+
+def _head(utt: str) -> bytes:
+    check_key(utt)
+    return encode(utt) + b" "
+
+
+def _pack(array: NDArray[np.float32], job: FeatureJob) -> bytes:
+    values = as_kaldi_array(array, "features")
+    if job.text:
+        return pack_text(values)
+    if job.compression is not None and values.ndim == 2:
+        return compress(values, job.compression)
+    return pack_binary(values)
+
+
+def _archive(folder: Path, number: int) -> Path:
+    return folder / f"part-{number:06d}.ark"

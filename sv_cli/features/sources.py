@@ -1,0 +1,99 @@
+"""What DATA names: a data directory, a wav.scp, an archive of recordings -> utterances to read."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sv_cli.audio.archive import index_archive
+from sv_cli.errors import SettingsError, TableError
+from sv_cli.tables.specifier import is_pipe, open_input, parse_rspecifier
+from sv_cli.tables.text import parse_number, read_rows, read_table
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A recording, or the segment of one in seconds; an `end` of -1 is the recording's."""
+
+    utt: str
+    rx: str
+    start: float | None = None
+    end: float | None = None
+    channel: int | None = None
+
+
+@contextmanager
+def open_source(data: str) -> Iterator[list[Utterance]]:
+    """Give the utterances of a data directory or wav rspecifier.
+
+    An archive that comes through a pipe is kept in a temporary file until the block ends.
+
+    Raises
+    ------
+    TableError
+        When a table is missing or wrong.
+    """
+    if not is_pipe(data) and data not in ("", "-") and Path(data).is_dir():
+        yield _read_directory(Path(data))
+        return
+    spec = parse_rspecifier(data, wanted="wav.scp")
+    if spec.kind == "scp":
+        yield [Utterance(utt, rx) for utt, rx in read_table(spec.rx, what="wav.scp").items()]
+    elif spec.beside is not None:
+        yield _read_archive(spec.beside)
+    else:
+        with tempfile.NamedTemporaryFile(suffix=".ark") as kept:
+            with open_input(spec.rx) as stream:
+                shutil.copyfileobj(stream, kept, 1 << 20)
+            kept.flush()
+            yield _read_archive(Path(kept.name))
+
+
+def take_shard(
+    utterances: Sequence[Utterance], *, num_shards: int, shard: int
+) -> Sequence[Utterance]:
+    """Return one of `num_shards` runs of neighbours, counted from 1, as Kaldi's JOB.
+
+    Raises
+    ------
+    SettingsError
+        When there is no such shard.
+    """
+    if not 1 <= shard <= num_shards:
+        raise SettingsError(f"`--shard {shard}`: shards count from 1 to {num_shards}")
+    first, end = (len(utterances) * place // num_shards for place in (shard - 1, shard))
+    return utterances[first:end]
+
+
+def _read_directory(path: Path) -> list[Utterance]:
+    wav = path / "wav.scp"
+    if not wav.is_file():
+        hint = "give a data directory, `scp:wav.scp` or `ark:wav.ark`"
+        raise TableError(f"`{path}` has no wav.scp", hint=hint)
+    recordings = read_table(str(wav), what="wav.scp")
+    segments = path / "segments"
+    if not segments.exists():
+        return [Utterance(utt, rx) for utt, rx in recordings.items()]
+    rows = read_rows(str(segments), min_fields=4, max_fields=5, what="segments")
+    utterances = [_segment(row, recordings, f"{segments}:{i}") for i, row in enumerate(rows, 1)]
+    if len({utterance.utt for utterance in utterances}) < len(rows):
+        raise TableError(f"`{segments}`: a key stands there twice", hint="see `svtool data fix`")
+    return utterances
+
+
+def _segment(row: list[str], recordings: dict[str, str], place: str) -> Utterance:
+    utt, reco, *times = row
+    if reco not in recordings:
+        raise TableError(f"`{place}`: recording `{reco}` is not in wav.scp")
+    numbers = [parse_number(text) for text in times]
+    if None in numbers:
+        raise TableError(f"`{place}`: start, end and channel are numbers, got {' '.join(times)}")
+    start, end, *rest = (float(number or 0.0) for number in numbers)
+    return Utterance(utt, recordings[reco], start, end, int(rest[0]) if rest else None)
+
+
+def _read_archive(path: Path) -> list[Utterance]:
+    place = path.absolute()
+    return [Utterance(utt, f"{place}:{offset}") for utt, offset in index_archive(path).items()]

@@ -1,0 +1,44 @@
+"""VAD decisions of a table of features, as Kaldi's compute-vad reads them."""
+
+from pathlib import Path
+
+import torch
+
+from sv_cli import logs
+from sv_cli.atomic import refuse_overwrite
+from sv_cli.errors import SvError
+from sv_cli.features.making import Made
+from sv_cli.features.settings import VadSettings
+from sv_cli.features.vad import energy_vad
+from sv_cli.tables.arrays import ArrayWriter, iterate_arrays
+from sv_cli.tables.specifier import WriteSpec
+
+
+def decide_from_features(
+    rspecifier: str, spec: WriteSpec, settings: VadSettings, *, force: bool
+) -> Made:
+    """Write a vector of 0 and 1 for each matrix, whose first column is the log energy.
+
+    Raises
+    ------
+    SvError
+        When outputs exist already, or no matrix holds a frame.
+    """
+    if spec.beside is not None:
+        files = [Path(name) for name in (spec.ark, spec.scp) if name]
+        refuse_overwrite(*files, force=force)
+    frames: dict[str, int] = {}
+    skipped = 0
+    features = iterate_arrays(rspecifier, wanted="feats.scp")
+    with ArrayWriter(spec.source, wanted="vad") as writer:
+        for utt, array in features:
+            if array.ndim != 2 or len(array) == 0:
+                logs.warn(f"skipped `{utt}`: no matrix with frames")
+                skipped += 1
+                continue
+            energy = torch.from_numpy(array[:, 0].copy())
+            writer.write(utt, energy_vad(energy, settings).float().numpy())
+            frames[utt] = len(array)
+        if not frames:
+            raise SvError(f"`{rspecifier}` holds no features")
+    return Made("", frames, skipped + features.skipped)

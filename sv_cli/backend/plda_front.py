@@ -1,0 +1,112 @@
+"""What stands in front of a PLDA - mean, LDA, length norm - and its files beside the model.
+
+`plda` is the model as Kaldi writes it; `plda.json` names the parts in front of it, `plda.mean.vec`
+and `plda.lda.mat` are Kaldi's own files. Scoring picks them up, so that embeddings go the same way
+as those of the training.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv_cli.atomic import atomic_open
+from sv_cli.backend.center import normalize_length, subtract_mean
+from sv_cli.backend.lda import apply_affine
+from sv_cli.errors import TableError
+from sv_cli.tables.arrays import read_array, write_array
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Front:
+    """Steps between an embedding and the PLDA; each may be left out.
+
+    Attributes
+    ----------
+    mean : (embedding_dim,) float64 or None
+    transform : (plda_dim, embedding_dim) or (plda_dim, embedding_dim + 1) float64 or None
+        LDA or whitening.
+    length_norm : bool
+        Scale to sqrt(plda_dim) at the end.
+    """
+
+    mean: Matrix | None = None
+    transform: Matrix | None = None
+    length_norm: bool = False
+
+    def apply(self, matrix: NDArray[np.float32], ids: Sequence[str]) -> NDArray[np.float32]:
+        """Take embeddings to the PLDA; `matrix` may be changed in place."""
+        if self.mean is not None:
+            matrix = subtract_mean(matrix, self.mean)
+        if self.transform is not None:
+            matrix = apply_affine(self.transform, matrix)
+        if self.length_norm:
+            matrix = normalize_length(matrix, ids, scaleup=True)
+        return matrix
+
+    def steps(self) -> str:
+        """Name the steps in words, for messages."""
+        names = []
+        if self.mean is not None:
+            names.append("mean")
+        if self.transform is not None:
+            names.append(f"transform to {len(self.transform)} dimensions")
+        if self.length_norm:
+            names.append("length norm")
+        return ", ".join(names) or "nothing"
+
+
+def front_paths(plda: str | Path) -> dict[str, Path]:
+    """Files beside a model: `mean`, `transform` and the `json` that names them."""
+    base = str(plda)
+    ends = {"mean": ".mean.vec", "transform": ".lda.mat", "json": ".json"}
+    return {name: Path(base + end) for name, end in ends.items()}
+
+
+def write_front(plda: str | Path, front: Front, *, model_hash: str | None = None) -> None:
+    """Write the parts beside a model, the json last; those of an older model are removed."""
+    paths = front_paths(plda)
+    for path in (paths["json"], paths["mean"], paths["transform"]):
+        path.unlink(missing_ok=True)
+    record: dict[str, Any] = {"length_norm": front.length_norm, "model_hash": model_hash}
+    for name, array in (("mean", front.mean), ("transform", front.transform)):
+        record[name] = None if array is None else paths[name].name
+        if array is not None:
+            write_array(str(paths[name]), array)
+    with atomic_open(paths["json"]) as stream:
+        stream.write(json.dumps(record, indent=2, sort_keys=True) + "\n")
+
+
+def read_front(plda: str | Path) -> tuple[Front, str | None] | None:
+    """Read what stands beside a model: the front and the hash of the embeddings' model.
+
+    Returns None where there is no json, as beside a model that Kaldi wrote.
+
+    Raises
+    ------
+    TableError
+        When the json is damaged, or a file that it names is missing.
+    """
+    path = front_paths(plda)["json"]
+    if not path.exists():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        names = {name: record[name] for name in ("mean", "transform")}
+        length_norm, model_hash = bool(record["length_norm"]), record["model_hash"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TableError(
+            f"`{path}` does not describe what stands in front of a PLDA",
+            hint="train the PLDA again, or score with `--no-front`",
+        ) from error
+    parts = {
+        name: None if file is None else read_array(str(path.parent / file)).astype(np.float64)
+        for name, file in names.items()
+    }
+    return Front(parts["mean"], parts["transform"], length_norm), model_hash

@@ -1,0 +1,278 @@
+"""The PLDA commands from tables to tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv_cli import logs
+from sv_cli.backend.averages import refuse_overwrite_table
+from sv_cli.backend.joining import join_pairs
+from sv_cli.backend.plda import Adaptation, Plda, adapt_plda, smooth_plda
+from sv_cli.backend.plda_chain import Given, fit_front, train_plda
+from sv_cli.backend.plda_file import read_plda, write_plda
+from sv_cli.backend.plda_front import Front, front_paths, read_front, write_front
+from sv_cli.backend.plda_score import project, score_conversation, score_pairs
+from sv_cli.backend.plda_settings import AdaptSettings, LengthNorm, PldaSettings
+from sv_cli.backend.sides import Side, Sides, read_mean
+from sv_cli.backend.speakers import Groups, group_means, group_rows
+from sv_cli.errors import SvError, TableError, name_some
+from sv_cli.tables.arrays import ArrayWriter, read_array, read_scalars, write_array
+from sv_cli.tables.embeddings import (
+    EmbeddingTable,
+    check_same_model,
+    read_embedding_pair,
+    read_embeddings,
+    write_embeddings,
+)
+from sv_cli.tables.scores import write_scores
+from sv_cli.tables.text import read_spk2utt
+from sv_cli.tables.trials import read_trials
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a PLDA or an LDA is trained of: file names and specifiers."""
+
+    spk2utt: str
+    embeddings: str
+    mean: str | None = None
+    lda: str | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A PLDA file and how it is to be used."""
+
+    plda: str
+    mean: str | None = None
+    use_front: bool = True
+    smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class EnrollModels:
+    """Enrolment models of several utterances: to be averaged, or averaged already."""
+
+    spk2utt: str | None = None
+    num_utts: str | None = None
+
+
+def train(
+    sources: Training, plda: str, settings: PldaSettings, *, text: bool, allow_missing: bool
+) -> Groups:
+    """Train a PLDA and write it with what stands in front of it."""
+    table, groups = _read_training(sources, allow_missing=allow_missing)
+    reads_lda = sources.lda is not None and settings.lda_dim is None
+    given = Given(
+        mean=None if sources.mean is None else read_mean(sources.mean, table),
+        transform=_read_transform(sources.lda) if reads_lda and sources.lda else None,
+    )
+    model, front = train_plda(table.matrix, table.ids, groups.rows, settings=settings, given=given)
+    if sources.lda is not None and front.transform is not None and not reads_lda:
+        write_array(sources.lda, front.transform)
+    write_plda(plda, model, text=text)
+    write_front(plda, front, model_hash=_model_hash(table))
+    logs.info(f"in front of the PLDA: {front.steps()}")
+    return groups
+
+
+def estimate_lda(
+    sources: Training, settings: PldaSettings, *, text: bool, allow_missing: bool
+) -> Groups:
+    """Estimate LDA or whitening and write it to `sources.lda`."""
+    table, groups = _read_training(sources, allow_missing=allow_missing)
+    given = Given(None if sources.mean is None else read_mean(sources.mean, table))
+    front = fit_front(table.matrix, groups.rows, settings, given)
+    if front.transform is not None and sources.lda is not None:
+        write_array(sources.lda, front.transform, text=text)
+    return groups
+
+
+def _read_training(sources: Training, *, allow_missing: bool) -> tuple[EmbeddingTable, Groups]:
+    table = read_embeddings(sources.embeddings)
+    spk2utt = read_spk2utt(sources.spk2utt)
+    return table, group_rows(spk2utt, table.index, allow_missing=allow_missing)
+
+
+def _read_transform(source: str) -> Matrix:
+    transform = read_array(source)
+    if transform.ndim != 2:
+        raise TableError(f"`{source}` holds a vector, where a transform is wanted")
+    return transform.astype(np.float64)
+
+
+def _model_hash(table: EmbeddingTable) -> str | None:
+    return None if table.info is None else table.info.model_hash
+
+
+def transform(
+    files: tuple[str, str, str], *, mean: str | None, length_norm: bool, force: bool
+) -> int:
+    """Apply a transform, or the front of a PLDA: (transform, embeddings, out)."""
+    source, embeddings, out = files
+    refuse_overwrite_table(out, force=force)
+    table = read_embeddings(embeddings)
+    if front_paths(source)["json"].exists():
+        front = _load_front(Model(source), table)
+        front = replace(front, length_norm=front.length_norm or length_norm)
+    else:
+        front = Front(None, _read_transform(source), length_norm)
+    if mean is not None:
+        front = replace(front, mean=read_mean(mean, table))
+    matrix = front.apply(table.matrix, table.ids)
+    info = None if table.info is None else replace(table.info, embedding_dim=matrix.shape[1])
+    write_embeddings(out, EmbeddingTable(table.ids, matrix, info, out))
+    return len(table.ids)
+
+
+def adapt(model: Model, embeddings: str, out: str, *, settings: AdaptSettings, text: bool) -> int:
+    """Adapt a PLDA to unlabelled embeddings; the front goes with it."""
+    table = read_embeddings(embeddings)
+    front = _load_front(model, table)
+    options = Adaptation(
+        settings.within_covar_scale, settings.between_covar_scale, settings.mean_diff_scale
+    )
+    adapted = adapt_plda(read_plda(model.plda), front.apply(table.matrix, table.ids), options)
+    write_plda(out, adapted, text=text)
+    write_front(out, front, model_hash=_model_hash(table))
+    return len(table.ids)
+
+
+def copy(plda: str, out: str, *, smoothing: float, text: bool) -> None:
+    """Copy a model, smoothed, with what stands in front of it."""
+    model = read_plda(plda)
+    write_plda(out, smooth_plda(model, smoothing) if smoothing else model, text=text)
+    found = read_front(plda)
+    if found is not None and Path(out) != Path(plda):
+        write_front(out, found[0], model_hash=found[1])
+
+
+def score(
+    model: Model,
+    files: tuple[str, str, str, str],
+    *,
+    models: EnrollModels,
+    length_norm: LengthNorm,
+    allow_missing: bool,
+) -> tuple[int, int]:
+    """Score trials; `files` are (enroll, test, trials, scores); returns (done, skipped)."""
+    enroll, test, trials_file, scores_file = files
+    plda = smooth_plda(read_plda(model.plda), model.smoothing)
+    sides = _read_sides(model, enroll, test, models=models, allow_missing=allow_missing)
+    sides = _project_sides(plda, sides, length_norm)
+    trials = read_trials(trials_file)
+    pairs = join_pairs(
+        sides,
+        trials.enroll_ids,
+        trials.test_ids,
+        enroll=trials.enroll,
+        test=trials.test,
+        allow_missing=allow_missing,
+    )
+    found = score_pairs(
+        plda,
+        sides.enroll.matrix,
+        sides.test.matrix,
+        enroll_rows=pairs.enroll_rows,
+        test_rows=pairs.test_rows,
+        num_utts=sides.enroll.counts,
+    )
+    write_scores(scores_file, pairs.as_scores(trials, found))
+    return len(found), pairs.num_skipped
+
+
+def _read_sides(
+    model: Model, enroll: str, test: str, *, models: EnrollModels, allow_missing: bool
+) -> Sides:
+    """Both sides behind the front, enrolment models averaged there."""
+    left, right = read_embedding_pair(enroll, test)
+    check_same_model(left, right)
+    front = _load_front(model, left)
+    test_side = Side(right.ids, front.apply(right.matrix, right.ids))
+    if left is right:
+        enroll_side = test_side
+    else:
+        enroll_side = Side(left.ids, front.apply(left.matrix, left.ids))
+    if models.spk2utt is not None:
+        spk2utt = read_spk2utt(models.spk2utt)
+        groups = group_rows(spk2utt, enroll_side.index, allow_missing=allow_missing)
+        means = group_means(enroll_side.matrix, groups.rows)
+        enroll_side = Side(groups.ids, means, groups.counts)
+    if models.num_utts is not None:
+        counts = read_num_utts(models.num_utts, enroll_side.ids)
+        enroll_side = Side(enroll_side.ids, enroll_side.matrix, counts)
+    return Sides(enroll_side, test_side)
+
+
+def _project_sides(plda: Plda, sides: Sides, length_norm: LengthNorm) -> Sides:
+    def projected(side: Side) -> Side:
+        matrix = project(plda, side.matrix, side.ids, num_utts=side.counts, length_norm=length_norm)
+        return replace(side, matrix=matrix)
+
+    test = projected(sides.test)
+    return Sides(test if sides.enroll is sides.test else projected(sides.enroll), test)
+
+
+def read_num_utts(source: str, ids: Sequence[str]) -> NDArray[np.int64]:
+    """Utterances of each enrolment model, in the order of `ids`."""
+    table = read_scalars(source)
+    missing = [key for key in ids if key not in table]
+    if missing:
+        raise TableError(
+            f"{len(missing)} enrolment models are not in `{source}`: {name_some(missing)}"
+        )
+    wrong = [key for key in ids if table[key] < 1 or table[key] % 1]
+    if wrong:
+        raise TableError(f"`{source}`: no number of utterances of {name_some(wrong)}")
+    return np.array([table[key] for key in ids], dtype=np.int64)
+
+
+def score_dense(
+    model: Model,
+    files: tuple[str, str, str],
+    *,
+    target_energy: float,
+    length_norm: LengthNorm,
+    force: bool,
+) -> int:
+    """Score the segments of each recording: `files` are (reco2utt, embeddings, scores)."""
+    reco2utt, embeddings, scores = files
+    refuse_overwrite_table(scores, wanted="scores", force=force)
+    plda, table = read_plda(model.plda), read_embeddings(embeddings)
+    front = _load_front(model, table)
+    side = Side(table.ids, front.apply(table.matrix, table.ids))
+    groups = group_rows(read_spk2utt(reco2utt, what="reco2utt"), side.index)
+    with ArrayWriter(scores, wanted="scores") as writer:
+        for reco, rows in zip(groups.ids, groups.rows, strict=True):
+            ids = [side.ids[row] for row in rows.tolist()]
+            found = score_conversation(
+                plda, side.matrix[rows], ids, target_energy=target_energy, length_norm=length_norm
+            )
+            writer.write(reco, found.astype(np.float32))
+    return len(groups.ids)
+
+
+def _load_front(model: Model, table: EmbeddingTable) -> Front:
+    """What stands in front of the PLDA, after a look whether the embeddings are of its model."""
+    found = read_front(model.plda) if model.use_front else None
+    front = Front()
+    if found is not None:
+        front, model_hash = found
+        own = _model_hash(table)
+        if model_hash is not None and own is not None and own != model_hash:
+            raise SvError(
+                f"`{model.plda}` was trained on embeddings of model {model_hash}, "
+                f"and these are of {own}",
+                hint="extract both with one model, or train the PLDA again",
+            )
+        logs.info(
+            f"in front of the PLDA, from `{front_paths(model.plda)['json']}`: {front.steps()}"
+        )
+    if model.mean is not None:
+        front = replace(front, mean=read_mean(model.mean, table))
+    return front

@@ -1,0 +1,89 @@
+"""`svtool score`."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from sv_cli.atomic import refuse_overwrite
+from sv_cli.commands.skipping import AllowMissing, Force, MaxSkipped, finish
+from sv_cli.errors import SettingsError
+
+
+def score(
+    trials: Annotated[str, typer.Argument(help="Trials; left out with --dense.")],
+    enroll: Annotated[str, typer.Argument(help="Enrolment embeddings.")],
+    test: Annotated[str | None, typer.Argument(help="Test embeddings.")] = None,
+    scores: Annotated[str | None, typer.Argument(help="Scores to write [default: -].")] = None,
+    submean: Annotated[
+        str | None,
+        typer.Option(help="Subtract this mean: embeddings of a training set, or a vector file."),
+    ] = None,
+    enroll_spk2utt: Annotated[
+        str | None, typer.Option(help="Enrolment models and their utterances.")
+    ] = None,
+    length_norm: Annotated[
+        bool, typer.Option("--length-norm", help="Average models of embeddings of length 1.")
+    ] = False,
+    score_mean: Annotated[
+        bool, typer.Option("--score-mean", help="Average the scores of a model's utterances.")
+    ] = False,
+    dense: Annotated[
+        bool, typer.Option("--dense", help="All enrolments with all tests: ENROLL TEST [SCORES].")
+    ] = False,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, help="With --dense: the best enrolments of each test.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="With --dense: only scores not below this cosine.")
+    ] = None,
+    allow_missing: AllowMissing = False,
+    max_skipped: MaxSkipped = 0,
+    force: Force = False,
+) -> None:
+    r"""Score trials by the cosine of their embeddings.
+
+    With `--dense` there is no table of trials: every enrolment is scored with every test, into a
+    list, or into a memory-mapped array when SCORES ends in `.npy`.
+
+    \b
+    Examples:
+      $ svtool score data/eval/trials emb/eval emb/eval out/eval.scores --submean emb/train
+      $ cat emb/eval/xvector.ark | svtool score data/eval/trials ark:- ark:- | sort -k3 -g | tail
+      $ svtool score --dense emb/eval emb/eval out/best --top-k 3
+
+    \b
+    See also: asnorm, qmf, plda score, eval
+    """
+    if not dense and (top_k is not None or threshold is not None):
+        raise SettingsError("`--top-k` and `--threshold` belong to `--dense`")
+    average = _average(length_norm=length_norm, score_mean=score_mean)
+    files = _arguments([trials, enroll, test, scores], dense=dense)
+    refuse_overwrite(files[-1], force=force or files[-1] == "-")
+    from sv_cli.backend import score_job
+
+    options = score_job.ScoreOptions(submean, enroll_spk2utt, average, allow_missing)
+    if dense:
+        limits = score_job.Limits(top_k, threshold)
+        done, skipped = score_job.score_rectangle(files, options, limits), 0
+    else:
+        done, skipped = score_job.score_trials(files, options)
+    finish(f"wrote {done} scores", done=done, skipped=skipped, max_skipped=max_skipped)
+
+
+def _average(*, length_norm: bool, score_mean: bool) -> Literal["embeddings", "unit", "scores"]:
+    if score_mean and length_norm:
+        raise SettingsError("`--score-mean` averages scores, `--length-norm` embeddings; give one")
+    return "scores" if score_mean else "unit" if length_norm else "embeddings"
+
+
+def _arguments(given: list[str | None], *, dense: bool) -> list[str]:
+    """Put the file names in order: those of TRIALS ENROLL TEST SCORES, less TRIALS if dense."""
+    names = [name for name in given if name is not None]
+    wanted = 2 if dense else 3
+    if len(names) < wanted:
+        raise SettingsError("missing argument `TEST`", hint="see `svtool score --help`")
+    if len(names) > wanted + 1:
+        raise SettingsError(
+            "`--dense` takes no trials: ENROLL TEST [SCORES]", hint="leave the first argument out"
+        )
+    return names if len(names) > wanted else [*names, "-"]

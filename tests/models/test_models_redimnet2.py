@@ -30,7 +30,7 @@ def test_keys_of_b6() -> None:
     assert len(shapes) == 803
     assert shapes["backbone.stage0.0.w"] == (1, 1, 64 * 72, 1)
     assert shapes["backbone.fin_wght1d.w"] == (1, 7, 64 * 72, 1)
-    assert shapes["backbone.stage5.2.weight"] == (256, 4, 2, 4)
+    assert shapes["backbone.stage5.2.weight"] == (256, 1, 2, 4)
     assert shapes["backbone.head.weight"] == (224, 512, 1, 1)
     assert shapes["bn.weight"] == (2 * 224 * 9,)
     assert shapes["linear.weight"] == (192, 2 * 224 * 9)

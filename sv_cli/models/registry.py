@@ -66,80 +66,225 @@ class ModelEntry:
 
 # Family -> paper, address.
 FAMILIES: dict[str, tuple[str, str]] = {
+    "x-vector": ("Snyder et al., ICASSP 2018", "https://doi.org/10.1109/ICASSP.2018.8461375"),
+    "ECAPA-TDNN": ("Desplanques et al., Interspeech 2020", "https://arxiv.org/abs/2005.07143"),
+    "xi-vector": ("Lee et al., IEEE SPL 2021", "https://arxiv.org/abs/2108.05679"),
     "ResNet": ("Zeinali et al. 2019", "https://arxiv.org/abs/1910.12592"),
     "Res2Net": ("Gao et al., TPAMI 2021", "https://arxiv.org/abs/1904.01169"),
     "ERes2Net": ("Chen et al., Interspeech 2023", "https://arxiv.org/abs/2305.12838"),
     "ERes2NetV2": ("Chen et al., Interspeech 2024", "https://arxiv.org/abs/2406.02167"),
-    "ECAPA-TDNN": ("Desplanques et al., Interspeech 2020", "https://arxiv.org/abs/2005.07143"),
+    "CAM++": ("Wang et al., Interspeech 2023", "https://arxiv.org/abs/2303.00332"),
+    "RepVGG": ("Ding et al., CVPR 2021", "https://arxiv.org/abs/2101.03697"),
+    "DF-ResNet": ("Liu et al., TASLP 2024 (Gemini)", "https://arxiv.org/abs/2312.03620"),
+    "SimAM-ResNet": ("Qin et al., ICASSP 2022", "https://arxiv.org/abs/2110.06534"),
+    "ReDimNet": ("Yakovlev et al., Interspeech 2024", "https://arxiv.org/abs/2407.18223"),
+    "ReDimNet2": ("Yakovlev et al., Interspeech 2026", "https://arxiv.org/abs/2603.11841"),
 }
 
+# A row: name, parameters, embedding size, 10^9 multiply-accumulates, published EER.
+Row = tuple[str, int, int, float] | tuple[str, int, int, float, float]
+
+
+def _family(
+    family: str, module: str, *, frontend: str, source: str, rows: tuple[Row, ...]
+) -> dict[str, ModelEntry]:
+    return {
+        name: ModelEntry(family, module, parameters, embedding_dim, frontend, source, *numbers)
+        for name, parameters, embedding_dim, *numbers in rows
+    }
+
+
 MODELS: dict[str, ModelEntry] = {
-    "resnet18": ModelEntry("ResNet", "resnet", 4_105_440, 256, "wespeaker", "WeSpeaker", 2.17),
-    "resnet34": ModelEntry(
-        "ResNet", "resnet", 6_634_336, 256, "wespeaker", "WeSpeaker", 4.53, 0.723
+    **_family(
+        "x-vector",
+        "xvector",
+        frontend="wespeaker",
+        source="WeSpeaker",
+        rows=(("xvector", 4_610_524, 512, 0.531, 1.59),),
     ),
-    "resnet34_3dspeaker": ModelEntry(
-        "ResNet", "resnet", 6_343_648, 192, "3dspeaker", "3D-Speaker", 4.53, 1.05
+    **_family(
+        "x-vector",
+        "xvector",
+        frontend="3dspeaker",
+        source="3D-Speaker",
+        rows=(("xvector_3dspeaker", 4_347_868, 512, 0.531, 2.22),),
     ),
-    "resnet50": ModelEntry("ResNet", "resnet", 11_131_360, 256, "wespeaker", "WeSpeaker", 5.07),
-    "resnet101": ModelEntry("ResNet", "resnet", 15_892_448, 256, "wespeaker", "WeSpeaker", 9.81),
-    "resnet152": ModelEntry("ResNet", "resnet", 19_814_880, 256, "wespeaker", "WeSpeaker", 14.5),
-    "resnet221": ModelEntry(
-        "ResNet", "resnet", 23_792_224, 256, "wespeaker", "WeSpeaker", 20.9, 0.505
+    **_family(
+        "ECAPA-TDNN",
+        "ecapa",
+        frontend="wespeaker",
+        source="WeSpeaker",
+        rows=(
+            ("ecapa_c512", 5_797_504, 192, 0.959),
+            ("ecapa_c1024", 14_263_872, 192, 2.57),
+            ("ecapa_glob_c512", 6_190_720, 192, 0.959, 0.782),
+            ("ecapa_glob_c1024", 14_657_088, 192, 2.57, 0.728),
+        ),
     ),
-    "resnet293": ModelEntry(
-        "ResNet", "resnet", 28_626_016, 256, "wespeaker", "WeSpeaker", 27.6, 0.447
+    **_family(
+        "ECAPA-TDNN",
+        "ecapa_speechbrain",
+        frontend="3dspeaker",
+        source="3D-Speaker",
+        rows=(
+            ("ecapa_3dspeaker_c512", 6_194_048, 192, 0.959),
+            ("ecapa_3dspeaker_c1024", 20_767_552, 192, 3.59, 0.86),
+        ),
     ),
-    "res2net34_base": ModelEntry(
-        "Res2Net", "res2net", 4_689_024, 256, "wespeaker", "WeSpeaker", 1.71
+    **_family(
+        "ResNet",
+        "resnet",
+        frontend="wespeaker",
+        source="WeSpeaker",
+        rows=(
+            ("resnet18", 4_105_440, 256, 2.17),
+            ("resnet34", 6_634_336, 256, 4.53, 0.723),
+            ("resnet50", 11_131_360, 256, 5.07),
+            ("resnet101", 15_892_448, 256, 9.81),
+            ("resnet152", 19_814_880, 256, 14.5),
+            ("resnet221", 23_792_224, 256, 20.9, 0.505),
+            ("resnet293", 28_626_016, 256, 27.6, 0.447),
+        ),
     ),
-    "res2net34_large": ModelEntry(
-        "Res2Net", "res2net", 13_481_472, 256, "wespeaker", "WeSpeaker", 6.83
+    **_family(
+        "ResNet",
+        "resnet",
+        frontend="3dspeaker",
+        source="3D-Speaker",
+        rows=(("resnet34_3dspeaker", 6_343_648, 192, 4.53, 1.05),),
     ),
-    "res2net34_3dspeaker": ModelEntry(
-        "Res2Net", "res2net", 4_033_600, 192, "3dspeaker", "3D-Speaker", 1.71, 1.56
+    **_family(
+        "Res2Net",
+        "res2net",
+        frontend="wespeaker",
+        source="WeSpeaker",
+        rows=(
+            ("res2net34_base", 4_689_024, 256, 1.71),
+            ("res2net34_large", 13_481_472, 256, 6.83),
+        ),
     ),
-    "eres2net_base": ModelEntry(
-        "ERes2Net", "eres2net", 6_610_688, 192, "3dspeaker", "3D-Speaker", 3.36, 0.84
+    **_family(
+        "Res2Net",
+        "res2net",
+        frontend="3dspeaker",
+        source="3D-Speaker",
+        rows=(("res2net34_3dspeaker", 4_033_600, 192, 1.71, 1.56),),
     ),
-    "eres2net_large": ModelEntry(
-        "ERes2Net", "eres2net", 22_462_784, 192, "3dspeaker", "3D-Speaker", 13.4, 0.52
+    **_family(
+        "ERes2Net",
+        "eres2net",
+        frontend="wespeaker",
+        source="WeSpeaker",
+        rows=(
+            ("eres2net34_base", 9_887_808, 512, 3.36, 0.744),
+            ("eres2net34_large", 29_016_704, 512, 13.4),
+            ("eres2net34_aug", 68_272_544, 512, 31.3),
+        ),
     ),
-    "eres2net_huge": ModelEntry(
-        "ERes2Net", "eres2net", 55_165_024, 192, "3dspeaker", "3D-Speaker", 31.2
+    **_family(
+        "ERes2Net",
+        "eres2net",
+        frontend="3dspeaker",
+        source="3D-Speaker",
+        rows=(
+            ("eres2net_base", 6_610_688, 192, 3.36, 0.84),
+            ("eres2net_large", 22_462_784, 192, 13.4, 0.52),
+            ("eres2net_huge", 55_165_024, 192, 31.2),
+        ),
     ),
-    "eres2net34_base": ModelEntry(
-        "ERes2Net", "eres2net", 9_887_808, 512, "wespeaker", "WeSpeaker", 3.36, 0.744
+    **_family(
+        "ERes2NetV2",
+        "eres2netv2",
+        frontend="3dspeaker",
+        source="3D-Speaker",
+        rows=(
+            ("eres2netv2", 17_859_632, 192, 8.3, 0.61),
+            ("eres2netv2_w24s4ep4", 53_513_632, 192, 24.6),
+        ),
     ),
-    "eres2net34_large": ModelEntry(
-        "ERes2Net", "eres2net", 29_016_704, 512, "wespeaker", "WeSpeaker", 13.4
+    **_family(
+        "CAM++",
+        "campplus",
+        frontend="wespeaker",
+        source="WeSpeaker",
+        rows=(("campplus", 7_176_224, 512, 1.07, 0.659),),
     ),
-    "eres2net34_aug": ModelEntry(
-        "ERes2Net", "eres2net", 68_272_544, 512, "wespeaker", "WeSpeaker", 31.3
+    **_family(
+        "CAM++",
+        "campplus",
+        frontend="3dspeaker",
+        source="3D-Speaker",
+        rows=(("campplus_3dspeaker", 7_176_224, 512, 1.07, 0.65),),
     ),
-    "eres2netv2": ModelEntry(
-        "ERes2NetV2", "eres2netv2", 17_859_632, 192, "3dspeaker", "3D-Speaker", 8.3, 0.61
+    **_family(
+        "RepVGG",
+        "repvgg",
+        frontend="wespeaker",
+        source="WeSpeaker",
+        rows=(
+            ("repvgg_tiny_a0", 6_833_792, 256, 5.17),
+            ("repvgg_tiny_rsbb_a0", 11_233_152, 256, 9.3),
+            ("repvgg_a0", 14_380_960, 256, 7.63),
+            ("repvgg_rsbb_a0", 20_623_648, 256, 13.7),
+            ("repvgg_a1", 19_363_968, 256, 13.3),
+            ("repvgg_a2", 34_009_536, 256, 28.9),
+            ("repvgg_rsbb_a2", 55_415_744, 256, 52),
+            ("repvgg_b0", 21_089_664, 256, 17.2),
+            ("repvgg_rsbb_b0", 32_690_048, 256, 31),
+            ("repvgg_b1", 65_850_752, 256, 66.9),
+            ("repvgg_b1g2", 54_218_112, 256, 49.8),
+            ("repvgg_b1g4", 48_401_792, 256, 41.3),
+            ("repvgg_b2", 99_567_552, 256, 104),
+            ("repvgg_b2g2", 81_391_552, 256, 77.4),
+            ("repvgg_b2g4", 72_303_552, 256, 64.1),
+            ("repvgg_b3", 133_630_464, 256, 148),
+            ("repvgg_b3g2", 107_457_024, 256, 110),
+            ("repvgg_b3g4", 94_370_304, 256, 91),
+            ("repvgg_d2se", 138_356_400, 256, 146),
+        ),
     ),
-    "eres2netv2_w24s4ep4": ModelEntry(
-        "ERes2NetV2", "eres2netv2", 53_513_632, 192, "3dspeaker", "3D-Speaker", 24.6
+    **_family(
+        "DF-ResNet",
+        "dfresnet",
+        frontend="wespeaker",
+        source="WeSpeaker",
+        rows=(
+            ("dfresnet60", 4_047_840, 256, 2.79),
+            ("dfresnet114", 6_531_552, 256, 5.24, 0.638),
+            ("dfresnet183", 9_196_384, 256, 8.03),
+            ("dfresnet237", 11_680_096, 256, 10.5),
+        ),
     ),
-    "ecapa_c512": ModelEntry(
-        "ECAPA-TDNN", "ecapa", 5_797_504, 192, "wespeaker", "WeSpeaker", 0.959
+    **_family(
+        "SimAM-ResNet",
+        "simam_resnet",
+        frontend="wespeaker",
+        source="WeSpeaker",
+        rows=(
+            ("simam_resnet34", 25_213_760, 256, 18.1),
+            ("simam_resnet100", 50_232_896, 256, 57.1),
+        ),
     ),
-    "ecapa_c1024": ModelEntry(
-        "ECAPA-TDNN", "ecapa", 14_263_872, 192, "wespeaker", "WeSpeaker", 2.57
+    **_family(
+        "ReDimNet",
+        "redimnet",
+        frontend="wespeaker_60",
+        source="WeSpeaker",
+        rows=(("redimnet_b0", 1_001_851, 192, 0.59),),
     ),
-    "ecapa_glob_c512": ModelEntry(
-        "ECAPA-TDNN", "ecapa", 6_190_720, 192, "wespeaker", "WeSpeaker", 0.959, 0.782
-    ),
-    "ecapa_glob_c1024": ModelEntry(
-        "ECAPA-TDNN", "ecapa", 14_657_088, 192, "wespeaker", "WeSpeaker", 2.57, 0.728
-    ),
-    "ecapa_3dspeaker_c512": ModelEntry(
-        "ECAPA-TDNN", "ecapa_speechbrain", 6_194_048, 192, "3dspeaker", "3D-Speaker", 0.959
-    ),
-    "ecapa_3dspeaker_c1024": ModelEntry(
-        "ECAPA-TDNN", "ecapa_speechbrain", 20_767_552, 192, "3dspeaker", "3D-Speaker", 3.59, 0.86
+    **_family(
+        "ReDimNet",
+        "redimnet",
+        frontend="wespeaker_72",
+        source="WeSpeaker",
+        rows=(
+            ("redimnet_b1", 2_123_481, 192, 0.861),
+            ("redimnet_b2", 4_888_241, 192, 1.37),
+            ("redimnet_b3", 3_220_413, 192, 4.31),
+            ("redimnet_b4", 6_432_305, 192, 6.97),
+            ("redimnet_b5", 7_650_545, 192, 13.1),
+            ("redimnet_b6", 15_006_257, 192, 29.9),
+        ),
     ),
 }
 

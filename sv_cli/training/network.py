@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from sv_cli.losses.protocol import SpeakerLoss
 from sv_cli.losses.registry import build_loss
 from sv_cli.models.protocol import SpeakerEncoder
 from sv_cli.training.settings import LossSettings
@@ -14,11 +15,11 @@ class Classifier(nn.Module):
     ----------
     encoder : SpeakerEncoder
         The network that is wanted.
-    head : nn.Module
+    head : SpeakerLoss
         The loss with its class weights.
     """
 
-    def __init__(self, encoder: SpeakerEncoder, head: nn.Module) -> None:
+    def __init__(self, encoder: SpeakerEncoder, head: SpeakerLoss) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
@@ -36,7 +37,7 @@ class Classifier(nn.Module):
         return loss, cosines
 
 
-def make_head(settings: LossSettings, *, embedding_dim: int, num_classes: int) -> nn.Module:
+def make_head(settings: LossSettings, *, embedding_dim: int, num_classes: int) -> SpeakerLoss:
     """Return the loss of the settings, its margin at the value it starts from."""
     return build_loss(
         settings.name,

@@ -16,7 +16,7 @@ def choose_precision(asked: str, device: torch.device) -> Literal["fp32", "bf16"
 def multiplies_bf16(device: torch.device) -> bool:
     """Tell whether the device has bf16 matrix arithmetic (AVX512-BF16, AMX, or a recent GPU)."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 

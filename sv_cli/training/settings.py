@@ -11,84 +11,110 @@ class DataSettings(Settings):
     """What a batch is made of."""
 
     source: Literal["auto", "wav", "feats"] = Field(
-        "auto", description="Crops from recordings or from feats.scp; auto takes wav.scp if there."
+        default="auto",
+        description="Crops from recordings or from feats.scp; auto takes wav.scp if there.",
     )
-    chunk_seconds: float = Field(2.015, gt=0, description="Length of a crop in seconds.")
+    chunk_seconds: float = Field(default=2.015, gt=0, description="Length of a crop in seconds.")
     min_seconds: float = Field(
-        0.5, ge=0, description="Shorter utterances are left out; others are repeated to length."
+        default=0.5,
+        ge=0,
+        description="Shorter utterances are left out; others are repeated to length.",
     )
     num_workers: int = Field(
-        -1, ge=-1, description="Reading processes; -1 chooses by the cores, 0 reads in line."
+        default=-1,
+        ge=-1,
+        description="Reading processes; -1 chooses by the cores, 0 reads in line.",
     )
 
 
 class LossSettings(Settings):
     """The classification loss."""
 
-    name: str = Field("aam", description="Loss by name.")
-    options: dict[str, Any] = Field({}, description="Further settings of the loss.")
-    scale: float = Field(32.0, gt=0, description="Scale of the cosines.")
-    easy_margin: bool = Field(False, description="Margin only where the cosine is positive.")
-    margin: float = Field(0.2, ge=0, description="Final margin in radians.")
-    initial_margin: float = Field(0.0, ge=0, description="Margin before it rises.")
-    rise_start_epoch: float = Field(0.0, ge=0, description="Epochs done when the margin rises.")
-    rise_end_epoch: float = Field(0.0, ge=0, description="Epochs done when it is at its end.")
-    rise: Literal["exponential", "linear"] = Field("exponential", description="Shape of the rise.")
+    name: str = Field(default="aam", description="Loss by name.")
+    options: dict[str, Any] = Field(default={}, description="Further settings of the loss.")
+    scale: float = Field(default=32.0, gt=0, description="Scale of the cosines.")
+    easy_margin: bool = Field(
+        default=False, description="Margin only where the cosine is positive."
+    )
+    margin: float = Field(default=0.2, ge=0, description="Final margin in radians.")
+    initial_margin: float = Field(default=0.0, ge=0, description="Margin before it rises.")
+    rise_start_epoch: float = Field(
+        default=0.0, ge=0, description="Epochs done when the margin rises."
+    )
+    rise_end_epoch: float = Field(
+        default=0.0, ge=0, description="Epochs done when it is at its end."
+    )
+    rise: Literal["exponential", "linear"] = Field(
+        default="exponential", description="Shape of the rise."
+    )
 
 
 class OptimSettings(Settings):
     """The optimiser."""
 
-    name: Literal["sgd", "adam", "adamw"] = Field("sgd", description="Optimiser by name.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of SGD.")
-    nesterov: bool = Field(True, description="Nesterov momentum of SGD.")
-    weight_decay: float = Field(1e-4, ge=0, description="Weight decay.")
+    name: Literal["sgd", "adam", "adamw"] = Field(default="sgd", description="Optimiser by name.")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of SGD.")
+    nesterov: bool = Field(default=True, description="Nesterov momentum of SGD.")
+    weight_decay: float = Field(default=1e-4, ge=0, description="Weight decay.")
     decay_norm_and_bias: bool = Field(
-        True, description="Decay batch-norm weights and biases too, as the recipes of the field do."
+        default=True,
+        description="Decay batch-norm weights and biases too, as the recipes of the field do.",
     )
-    clip_norm: float = Field(0.0, ge=0, description="Largest gradient norm; 0 does not clip.")
+    clip_norm: float = Field(
+        default=0.0, ge=0, description="Largest gradient norm; 0 does not clip."
+    )
 
 
 class ScheduleSettings(Settings):
     """The learning rate as a function of the step."""
 
     shape: Literal["exponential", "cosine", "constant"] = Field(
-        "exponential", description="How the rate falls after the warm-up."
+        default="exponential", description="How the rate falls after the warm-up."
     )
-    lr: float = Field(0.1, gt=0, description="Highest learning rate.")
-    final_lr: float = Field(5e-5, gt=0, description="Learning rate at the last step.")
-    warmup_epochs: float = Field(2.0, ge=0, description="Epochs of linear rise from zero.")
+    lr: float = Field(default=0.1, gt=0, description="Highest learning rate.")
+    final_lr: float = Field(default=5e-5, gt=0, description="Learning rate at the last step.")
+    warmup_epochs: float = Field(default=2.0, ge=0, description="Epochs of linear rise from zero.")
 
 
 class EngineSettings(Settings):
     """How the arithmetic is done and what is kept."""
 
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train.")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where to train.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="bf16 autocast where the processor gains by it, or as told."
+        default="auto", description="bf16 autocast where the processor gains by it, or as told."
     )
     num_threads: int = Field(
-        1, ge=1, description="Intra-op threads a process on the CPU; more processes scale better."
+        default=1,
+        ge=1,
+        description="Intra-op threads a process on the CPU; more processes scale better.",
     )
-    log_every_steps: int = Field(10, ge=1, description="Steps between lines of the log.")
-    save_every_steps: int = Field(200, ge=1, description="Steps between saves of the full state.")
-    validate_every_epochs: int = Field(1, ge=1, description="Epochs between dev EERs.")
-    keep_last: int = Field(3, ge=1, description="Models of the last epochs that are kept.")
+    log_every_steps: int = Field(default=10, ge=1, description="Steps between lines of the log.")
+    save_every_steps: int = Field(
+        default=200, ge=1, description="Steps between saves of the full state."
+    )
+    validate_every_epochs: int = Field(default=1, ge=1, description="Epochs between dev EERs.")
+    keep_last: int = Field(default=3, ge=1, description="Models of the last epochs that are kept.")
     timeout_seconds: float = Field(
-        600.0, gt=0, description="A process that answers nobody for so long ends the run."
+        default=600.0, gt=0, description="A process that answers nobody for so long ends the run."
     )
 
 
 class TrainSettings(Settings):
     """One training run."""
 
-    model: str = Field("eres2net_base", description="Network by name.")
-    model_options: dict[str, Any] = Field({}, description="Settings of the network to change.")
-    frontend: str = Field("", description="Front-end by name; empty takes the model's own.")
-    frontend_options: dict[str, Any] = Field({}, description="Settings of the front-end to change.")
-    seed: int = Field(0, ge=0, description="Seed of initial weights, order, crops and dither.")
-    num_epochs: int = Field(20, ge=1, description="Passes over the data.")
-    batch_size: int = Field(32, ge=2, description="Utterances a step and process.")
+    model: str = Field(default="eres2net_base", description="Network by name.")
+    model_options: dict[str, Any] = Field(
+        default={}, description="Settings of the network to change."
+    )
+    frontend: str = Field(default="", description="Front-end by name; empty takes the model's own.")
+    frontend_options: dict[str, Any] = Field(
+        default={}, description="Settings of the front-end to change."
+    )
+    seed: int = Field(
+        default=0, ge=0, description="Seed of initial weights, order, crops and dither."
+    )
+    num_epochs: int = Field(default=20, ge=1, description="Passes over the data.")
+    batch_size: int = Field(default=32, ge=2, description="Utterances a step and process.")
     data: DataSettings = DataSettings()
     loss: LossSettings = LossSettings()
     optim: OptimSettings = OptimSettings()

@@ -82,7 +82,8 @@ class Trainer:
         )
         self.num_steps = self.plan.num_steps * settings.num_epochs
         self.precision = choose_precision(settings.engine.precision, world.device)
-        self.step, self.best_eer, self._waited = 0, None, 0.0
+        self.step, self._waited = 0, 0.0
+        self.best_eer: float | None = None
         self._stop_asked = False
         self._build()
         self.journal = Journal(files.folder, active=world.is_first)
@@ -173,7 +174,7 @@ class Trainer:
             num_steps=self.num_steps,
         )
         set_learning_rate(self.optimizer, lr)
-        self.module.head.margin = self.margin.value(self.step)  # type: ignore[assignment]
+        self.module.head.margin = self.margin.value(self.step)
         # Everything random inside the step belongs to (seed, step, rank): resuming is exact.
         torch.manual_seed((settings.seed * 1_000_003 + self.step) * 1009 + self.world.rank)
         feats = self._make_features(batch.signals.to(device, non_blocking=True))
@@ -193,7 +194,8 @@ class Trainer:
     def _make_features(self, signals: Tensor) -> Tensor:
         if self.data.kind == "feats":
             return self.features.normalize(signals)
-        return self.features(signals)
+        features: Tensor = self.features(signals)
+        return features
 
     # ---- what is told and kept ----------------------------------------------------------------
 
@@ -213,7 +215,7 @@ class Trainer:
             epoch=round(epoch, 3),
             lr=self.lr,
             margin=float(self.module.head.margin),
-            **vars(reading),  # type: ignore[arg-type]
+            **vars(reading),
         )
         self._progress.advance(
             self.settings.engine.log_every_steps * self.plan.batch_size * self.world.size,

@@ -47,7 +47,8 @@ def dev_eer(
     encoder: SpeakerEncoder, frontend: FrontendSettings, dev: DevSet, world: World
 ) -> float:
     """Return the EER in percent; the processes share the extraction."""
-    if dev.trials.target is None:
+    target = dev.trials.target
+    if target is None:
         raise TableError("the dev EER needs trials with labels")
     share = dev.utterances()[world.rank :: world.size]
     extractor = Extractor(encoder, frontend, ExtractSettings())
@@ -59,7 +60,7 @@ def dev_eer(
     enroll = _unit_rows(embeddings, trials.enroll_ids)
     test = _unit_rows(embeddings, trials.test_ids)
     scores = dot_pairs(enroll, test, enroll_rows=trials.enroll, test_rows=trials.test)
-    return 100.0 * eer(error_rates(scores, trials.target))[0]
+    return 100.0 * eer(error_rates(scores, target))[0]
 
 
 def _unit_rows(embeddings: dict[str, NDArray[np.float32]], utts: list[str]) -> NDArray[np.float32]:

@@ -1,0 +1,109 @@
+"""Model files: what is written comes back; what is foreign, damaged or dangerous is refused."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from sv_cli.checkpoints.average import average_models, last_epochs
+from sv_cli.checkpoints.model_file import (
+    ModelFile,
+    find_model_file,
+    hash_model,
+    load_model,
+    read_model,
+    save_model,
+)
+from sv_cli.errors import CheckpointError
+from sv_cli.features.settings import FRONTENDS
+from sv_cli.models.registry import build_model
+
+OPTIONS = {"channels": 32, "embedding_dim": 16}
+
+
+def small_model(seed: int = 0) -> ModelFile:
+    torch.manual_seed(seed)
+    encoder = build_model("ecapa_glob_c512", **OPTIONS)
+    weights = encoder.state_dict()
+    return ModelFile(
+        "ecapa_glob_c512", OPTIONS, FRONTENDS["wespeaker"], weights, speakers=["a", "b"]
+    )
+
+
+def test_what_is_written_comes_back(tmp_path: Path) -> None:
+    model = small_model()
+    save_model(tmp_path / "m.pt", model)
+    again = read_model(tmp_path / "m.pt")
+    assert again.speakers == ["a", "b"]
+    assert again.frontend == model.frontend
+    assert hash_model(again) == hash_model(model)
+    loaded = load_model(tmp_path / "m.pt")
+    assert not loaded.encoder.training
+    assert loaded.info.embedding_dim == 16
+
+
+def test_hash_sees_every_weight() -> None:
+    model, other = small_model(), small_model()
+    assert hash_model(model) == hash_model(other)
+    key = sorted(other.weights)[3]
+    other.weights[key] = other.weights[key].clone()
+    other.weights[key].view(-1)[-1] += 1e-3
+    assert hash_model(model) != hash_model(other)
+
+
+def test_model_names(tmp_path: Path) -> None:
+    for name in ("epoch-001.pt", "epoch-012.pt"):
+        save_model(tmp_path / name, small_model())
+    assert find_model_file(tmp_path).name == "epoch-012.pt"
+    assert find_model_file(f"{tmp_path}:epoch:1").name == "epoch-001.pt"
+    save_model(tmp_path / "final.pt", small_model())
+    assert find_model_file(tmp_path).name == "final.pt"
+    assert find_model_file(f"{tmp_path}:final").name == "final.pt"
+    for wrong in (f"{tmp_path}:best", f"{tmp_path}:epoch:7", f"{tmp_path}:newest", "nowhere"):
+        with pytest.raises(CheckpointError):
+            find_model_file(wrong)
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch exploded",)
+
+
+@pytest.mark.parametrize("content", ["empty", "cut", "noise", "code", "foreign"])
+def test_bad_files_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "bad.pt"
+    save_model(path, small_model())
+    whole = path.read_bytes()
+    if content == "code":
+        torch.save({"x": Bomb()}, path)
+    elif content == "foreign":
+        torch.save({"layer.weight": torch.zeros(3)}, path)
+    else:
+        path.write_bytes({"empty": b"", "cut": whole[:5000], "noise": b"\x80junk" * 9}[content])
+    with pytest.raises(CheckpointError, match=r"bad\.pt"):
+        read_model(path)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_other_shapes_are_named(tmp_path: Path) -> None:
+    model = small_model()
+    wrong = ModelFile(model.model, {**OPTIONS, "channels": 64}, model.frontend, model.weights)
+    with pytest.raises(CheckpointError, match="of another shape"):
+        wrong.build()
+
+
+def test_average_is_the_mean(tmp_path: Path) -> None:
+    models = [small_model(seed) for seed in range(3)]
+    for number, model in enumerate(models):
+        save_model(tmp_path / f"epoch-{number:03d}.pt", model)
+    mean = average_models(last_epochs(tmp_path, 2))
+    for key, value in mean.weights.items():
+        if value.is_floating_point():
+            expected = (models[1].weights[key].double() + models[2].weights[key].double()) / 2
+            assert torch.equal(value, expected.to(value.dtype))
+    with pytest.raises(CheckpointError, match="holds 3 epochs"):
+        last_epochs(tmp_path, 4)

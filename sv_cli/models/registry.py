@@ -132,6 +132,37 @@ MODELS: dict[str, ModelEntry] = {
         ),
     ),
     **_family(
+        "ECAPA-TDNN",
+        "speaker_net",
+        frontend="speaker-net",
+        source="speaker-net",
+        rows=(
+            ("speaker_net_ecapa_c512", 6_387_392, 256, 0.959),
+            ("speaker_net_ecapa_c1024", 23_514_368, 512, 3.6),
+        ),
+    ),
+    **_family(
+        "ECAPA-TDNN",
+        "ecapa_taoruijie",
+        frontend="taoruijie",
+        source="TaoRuijie",
+        rows=(
+            ("ecapa_taoruijie_c512", 6_978_176, 192, 1.04),
+            ("ecapa_taoruijie_c1024", 15_444_544, 192, 2.65, 0.86),
+        ),
+    ),
+    **_family(
+        "xi-vector",
+        "xi_vector",
+        frontend="wespeaker",
+        source="WeSpeaker",
+        rows=(
+            ("xi_vector_ecapa_c512", 5_896_448, 192, 1.04),
+            ("xi_vector_ecapa_c1024", 14_362_816, 192, 2.65),
+            ("xi_vector_xvec", 4_615_792, 512, 0.673),
+        ),
+    ),
+    **_family(
         "ResNet",
         "resnet",
         frontend="wespeaker",
@@ -152,6 +183,16 @@ MODELS: dict[str, ModelEntry] = {
         frontend="3dspeaker",
         source="3D-Speaker",
         rows=(("resnet34_3dspeaker", 6_343_648, 192, 4.53, 1.05),),
+    ),
+    **_family(
+        "ResNet",
+        "speaker_net",
+        frontend="speaker-net",
+        source="speaker-net",
+        rows=(
+            ("speaker_net_resnet34_c32", 6_636_448, 256, 4.53),
+            ("speaker_net_resnet34_c64", 26_523_456, 512, 18.1),
+        ),
     ),
     **_family(
         "Res2Net",
@@ -244,6 +285,13 @@ MODELS: dict[str, ModelEntry] = {
         ),
     ),
     **_family(
+        "RepVGG",
+        "speaker_net",
+        frontend="speaker-net",
+        source="speaker-net",
+        rows=(("speaker_net_repvgg_b1", 27_291_904, 512, 20.7),),
+    ),
+    **_family(
         "DF-ResNet",
         "dfresnet",
         frontend="wespeaker",
@@ -284,6 +332,21 @@ MODELS: dict[str, ModelEntry] = {
             ("redimnet_b4", 6_432_305, 192, 6.97),
             ("redimnet_b5", 7_650_545, 192, 13.1),
             ("redimnet_b6", 15_006_257, 192, 29.9),
+        ),
+    ),
+    **_family(
+        "ReDimNet2",
+        "redimnet2",
+        frontend="wespeaker_72",
+        source="WeSpeaker",
+        rows=(
+            ("redimnet2_b0", 703_060, 192, 0.267),
+            ("redimnet2_b1", 1_254_992, 192, 0.456),
+            ("redimnet2_b2", 2_530_208, 192, 0.817),
+            ("redimnet2_b3", 2_364_712, 192, 0.932),
+            ("redimnet2_b4", 6_659_744, 192, 4.52),
+            ("redimnet2_b5", 7_900_456, 192, 9.45),
+            ("redimnet2_b6", 12_394_784, 192, 13.0),
         ),
     ),
 }

@@ -14,6 +14,7 @@ from sv_cli.corpora.corpus import Corpus, Job
 from sv_cli.corpora.registry import CORPORA
 from sv_cli.errors import ExitStatus
 from sv_cli.settings.flags import replace_signature, settings_flags
+from sv_cli.settings.model import Settings
 
 Out = Annotated[Path, typer.Argument(help="Directory to fill.", show_default=False)]
 AudioRoot = Annotated[
@@ -75,20 +76,24 @@ def _verb(corpus: Corpus) -> Callable[..., None]:
         force: Force = False,
     ) -> None:
         job = Job(source, out, num_procs or _available_cpus(), force, audio_root)
-        done = corpus.prepare(job, settings)
-        where = ", ".join(f"`{directory}`" for directory in done.directories)
-        finish(
-            f"wrote {done.done} utterances to {where}",
-            done=done.done,
-            skipped=done.skipped,
-            max_skipped=max_skipped,
-        )
+        _run(corpus, job, settings, max_skipped)
 
     _place_source(prepare, corpus)
     prepare.__name__ = f"prepare_{corpus.name}"
     prepare.__doc__ = _help(corpus)
     function: Callable[..., None] = settings_flags("settings", corpus.settings)(prepare)
     return function
+
+
+def _run(corpus: Corpus, job: Job, settings: Settings, max_skipped: int) -> None:
+    prepared = corpus.prepare(job, settings)
+    where = ", ".join(f"`{directory}`" for directory in prepared.directories)
+    finish(
+        f"wrote {prepared.done} utterances to {where}",
+        done=prepared.done,
+        skipped=prepared.skipped,
+        max_skipped=max_skipped,
+    )
 
 
 def _place_source(function: Callable[..., None], corpus: Corpus) -> None:

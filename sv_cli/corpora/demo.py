@@ -30,7 +30,7 @@ class Size(NamedTuple):
 
 SIZES: dict[str, Size] = {
     "tiny": Size(
-        {"train": Part(6, 4), "cohort": Part(4, 3), "dev": Part(4, 5), "eval": Part(4, 5)},
+        {"train": Part(10, 4), "cohort": Part(6, 2), "dev": Part(4, 5), "eval": Part(4, 5)},
         40,
         40,
         40,
@@ -57,7 +57,7 @@ class DemoSettings(Settings):
     """Options of `prepare demo`."""
 
     size: Literal["tiny", "small", "default"] = Field(
-        "default", description="Preset: 18, 56 or 166 speakers."
+        "default", description="Preset: 24, 56 or 166 speakers."
     )
     format: Literal["wav", "flac"] = Field("wav", description="Format of the audio, 16 bits.")
     seed: int = Field(0, ge=0, description="Seed; the same seed gives the same corpus.")

@@ -25,6 +25,7 @@ from sv_cli.corpora.trial_draw import (
 
 WITH_TRIALS = ("dev", "eval")
 _CHUNK = 8
+_WORTH_A_PROCESS = 100  # utterances; fewer are done before a process has started
 
 
 class Utterance(NamedTuple):
@@ -83,6 +84,7 @@ def make_utterance(
 def _in_processes(
     make: "partial[tuple[Path, float]]", every: Sequence[Utterance], num_procs: int
 ) -> Iterator[tuple[Path, float]]:
+    num_procs = min(num_procs, -(-len(every) // _WORTH_A_PROCESS))
     if num_procs == 1:
         yield from map(make, every)
         return

@@ -12,7 +12,6 @@ from sv_cli.atomic import atomic_open, refuse_overwrite
 from sv_cli.corpora.corpus import Job
 from sv_cli.errors import SvError, TableError
 from sv_cli.tables.datadir import DataDir
-from sv_cli.tables.text import write_table
 
 _FILES_AT_ONCE = 64
 _OVERSHOOT_SECONDS = 0.5  # Kaldi cuts a segment that ends so little behind its recording
@@ -97,14 +96,14 @@ def write_data_dir(
         utt2spk={item.utt: item.spk for item in items},
         utt2dur=measured.seconds,
     )
-    data.write(out)
     for name in sorted({name for item in items for name in item.columns}):
-        table = {i.utt: i.columns[name] for i in items if i.columns.get(name)}
-        write_table(str(out / f"utt2{name}"), table)
+        values = {item.utt: item.columns.get(name, "") for item in items}
+        data.extra[f"utt2{name}"] = {utt: value for utt, value in values.items() if value}
     if gender:
         speakers = {item.spk for item in items}
         known = {spk: value for spk, value in gender.items() if spk in speakers}
-        write_table(str(out / "spk2gender"), known)
+        data.extra["spk2gender"] = known
+    data.write(out, replace=job.force)
     write_done(out, utterances=len(items), speakers=len({item.spk for item in items}))
 
 

@@ -227,7 +227,7 @@ def _check_speakers(tables: dict[str, _Table], report: _Report) -> None:
                 f"utterance `{decode(utt)}` of `{decode(spk)}` stands after one of "
                 f"`{decode(before)}`: sorting by utterance does not sort by speaker"
             )
-            hint = "make the speaker a prefix of the utterance: `svtool data copy --spk-prefix`"
+            hint = "make the speaker a prefix of the utterance: `svtool data copy --spk-as-prefix`"
             report.add(utt2spk.path, line, message, hint)
             break
     if "spk2utt" not in tables:

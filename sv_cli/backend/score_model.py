@@ -9,6 +9,7 @@ from pydantic import Field
 from sv_cli.atomic import atomic_open
 from sv_cli.errors import SettingsError, TableError
 from sv_cli.settings.model import Settings, build_settings
+from sv_cli.tables.specifier import parse_rspecifier
 
 VERSION = 1
 
@@ -67,7 +68,7 @@ def read_score_model(path: str | Path, cls: type[AnyModel]) -> AnyModel:
 
 
 def check_model_hash(
-    wanted: str | None, given: str | None, *, path: str | Path, source: str
+    wanted: str | None, given: str | None, *, path: str | Path, source: str | None
 ) -> None:
     """Raise when scores come from another embedding model than the score model was trained for."""
     if wanted is not None and given is not None and wanted != given:
@@ -75,6 +76,28 @@ def check_model_hash(
             f"`{path}` was trained on scores of model {wanted[:12]}, `{source}` is of {given[:12]}",
             hint="train it again on scores of the new model",
         )
+
+
+def read_model_hash(embeddings: str | None) -> str | None:
+    """Return the hash of the model that made a table of embeddings; None for no table.
+
+    Raises
+    ------
+    TableError
+        When the table does not tell its model.
+    """
+    if embeddings is None:
+        return None
+    beside = parse_rspecifier(embeddings).beside
+    if beside is None or not beside.with_suffix(".json").exists():
+        raise TableError(
+            f"`{embeddings}` does not tell its model", hint="there is no xvector.json beside it"
+        )
+    path = beside.with_suffix(".json")
+    model_hash = _read_json(path).get("model_hash")
+    if not isinstance(model_hash, str):
+        raise TableError(f"`{path}` has no `model_hash`")
+    return model_hash
 
 
 def _read_json(path: str | Path) -> dict[str, Any]:

@@ -1,0 +1,190 @@
+"""Quality measures of utterances: taken from tables, written and read as one text table.
+
+The table has a header line `utt MEASURE...` and one line an utterance, `utt VALUE...`, sorted.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sv_cli.backend.center import check_vectors, magnitudes, subtract_mean
+from sv_cli.backend.qmf import Quality
+from sv_cli.backend.sides import read_mean
+from sv_cli.errors import SettingsError, TableError, name_some
+from sv_cli.tables.arrays import iterate_arrays
+from sv_cli.tables.embeddings import read_embeddings
+from sv_cli.tables.specifier import open_output
+from sv_cli.tables.text import (
+    encode,
+    parse_number,
+    read_floats,
+    read_rows,
+    read_spk2utt,
+    sort_keys,
+)
+
+Column = Mapping[str, float]
+KEY_NAME = "utt"
+
+
+@dataclass(frozen=True)
+class QualitySources:
+    """Where measures come from.
+
+    Attributes
+    ----------
+    inputs : sequence of str
+        Data directories (`duration`, and `speech_duration` where there is a vad.scp) and
+        embeddings (`magnitude`).
+    stats : str or None
+        What `asnorm --stats` wrote (`cohort_mean`, `cohort_std`).
+    submean : str or None
+        Mean, or embeddings whose mean, is subtracted before the magnitude is taken.
+    tables : sequence of (name, source)
+        Further measures, each a table `utt NUMBER`.
+    frame_shift_ms : float
+        Of the frames in vad.scp.
+    spk2utt : str or None
+        Utterances of enrolment models: a model gets the mean of their measures.
+    """
+
+    inputs: Sequence[str]
+    stats: str | None = None
+    submean: str | None = None
+    tables: Sequence[tuple[str, str]] = ()
+    frame_shift_ms: float = 10.0
+    spk2utt: str | None = None
+
+
+def measure_quality(sources: QualitySources) -> Quality:
+    """Return all measures of the utterances that the first source of all has.
+
+    Raises
+    ------
+    TableError
+        Names the utterances that a source lacks.
+    SettingsError
+        When a measure comes from two sources, or from none.
+    """
+    columns: dict[str, Column] = {}
+    for name, column in _columns(sources):
+        if name in columns:
+            raise SettingsError(f"`{name}` comes from two sources")
+        columns[name] = column
+    if not columns:
+        raise SettingsError("nothing to measure", hint="give a data directory or embeddings")
+    models = read_spk2utt(sources.spk2utt) if sources.spk2utt else {}
+    filled = {name: _with_models(column, models) for name, column in columns.items()}
+    ids = sort_keys(next(iter(filled.values())))
+    measures = {}
+    for name, filled_column in filled.items():
+        missing = [utt for utt in ids if utt not in filled_column]
+        if missing:
+            raise TableError(f"{len(missing)} utterances have no `{name}`: {name_some(missing)}")
+        measures[name] = np.array([filled_column[utt] for utt in ids])
+    return Quality(ids, measures)
+
+
+def _columns(sources: QualitySources) -> list[tuple[str, Column]]:
+    found: list[tuple[str, Column]] = []
+    for source in sources.inputs:
+        if _is_data_dir(source):
+            found += _of_data_dir(Path(source), sources.frame_shift_ms)
+        else:
+            found.append(("magnitude", _magnitudes(source, sources.submean)))
+    if sources.stats is not None:
+        found += _of_stats(sources.stats)
+    return found + [(name, read_floats(source, what=name)) for name, source in sources.tables]
+
+
+def _with_models(column: Column, models: Mapping[str, Sequence[str]]) -> Column:
+    """Return the column with the mean over its utterances for each model that it lacks."""
+    added = {
+        model: float(np.mean([column[utt] for utt in utts]))
+        for model, utts in models.items()
+        if model not in column and all(utt in column for utt in utts)
+    }
+    return {**column, **added}
+
+
+def _is_data_dir(source: str) -> bool:
+    return any((Path(source) / name).exists() for name in ("wav.scp", "utt2spk", "utt2dur"))
+
+
+def _of_data_dir(data: Path, frame_shift_ms: float) -> list[tuple[str, Column]]:
+    if not (data / "utt2dur").exists():
+        raise TableError(f"`{data}` has no utt2dur", hint=f"run `svtool data fix {data}`")
+    found: list[tuple[str, Column]] = [("duration", read_floats(str(data / "utt2dur")))]
+    if (data / "vad.scp").exists():
+        frames = iterate_arrays(str(data / "vad.scp"), wanted="vad.scp")
+        shift = frame_shift_ms / 1000
+        speech = {utt: float(np.count_nonzero(voiced)) * shift for utt, voiced in frames}
+        found.append(("speech_duration", speech))
+    return found
+
+
+def _magnitudes(source: str, submean: str | None) -> Column:
+    table = read_embeddings(source)
+    if submean is not None:
+        subtract_mean(table.matrix, read_mean(submean, table))
+    lengths = magnitudes(table.matrix)
+    check_vectors(lengths, table.ids)
+    return dict(zip(table.ids, lengths.tolist(), strict=True))
+
+
+def _of_stats(source: str) -> list[tuple[str, Column]]:
+    from sv_cli.backend.cohort_stats_file import read_stats
+
+    table = read_stats(source)
+    mean, std = table.stats.mean.tolist(), table.stats.std.tolist()
+    return [
+        ("cohort_mean", dict(zip(table.ids, mean, strict=True))),
+        ("cohort_std", dict(zip(table.ids, std, strict=True))),
+    ]
+
+
+def write_quality(target: str, quality: Quality) -> None:
+    """Write a quality table: 9 significant digits."""
+    names = list(quality.measures)
+    values = np.stack([quality.measures[name] for name in names], axis=1).tolist()
+    lines = [" ".join([KEY_NAME, *names])]
+    for utt, row in zip(quality.ids, values, strict=True):
+        lines.append(" ".join([utt, *(f"{value:.9g}" for value in row)]))
+    with open_output(target) as stream:
+        stream.write(encode("\n".join(lines) + "\n"))
+
+
+def read_quality(source: str) -> Quality:
+    """Return a quality table.
+
+    Raises
+    ------
+    TableError
+        When there is no header, an utterance repeats, or a value is no number.
+    """
+    header, *rows = read_rows(source, min_fields=2, max_fields=64, what="quality")
+    if header[0] != KEY_NAME or len(set(header)) != len(header):
+        raise TableError(
+            f"`{source}:1`: no header `utt MEASURE...`", hint="make it with `svtool qmf measure`"
+        )
+    ids: dict[str, int] = {}
+    values = np.empty((len(rows), len(header) - 1))
+    for row, (utt, *fields) in enumerate(rows):
+        numbers = [parse_number(field) for field in fields]
+        if utt in ids or len(fields) != len(header) - 1 or None in numbers:
+            problem = f"`{utt}` repeats" if utt in ids else "not one number a measure"
+            raise TableError(f"`{source}:{row + 2}`: {problem}")
+        ids[utt] = row
+        values[row] = np.array(numbers, dtype=np.float64)
+    return Quality(list(ids), dict(zip(header[1:], values.T, strict=True)))
+
+
+def parse_tables(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Return (name, source) of each `NAME=FILE`."""
+    pairs = [text.partition("=") for text in texts]
+    for text, (name, _, source) in zip(texts, pairs, strict=True):
+        if not name.isidentifier() or not source:
+            raise SettingsError(f"`--table {text}` is not `NAME=FILE`")
+    return [(name, source) for name, _, source in pairs]

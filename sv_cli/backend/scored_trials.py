@@ -1,0 +1,162 @@
+"""Labelled trials with the scores of one or several systems, joined by key."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv_cli.errors import TableError, name_some
+from sv_cli.metrics.bootstrap import TrialSpeakers, speakers_of_target_trials
+from sv_cli.tables.scores import Scores, join, read_scores
+from sv_cli.tables.text import read_table
+from sv_cli.tables.trials import Trials, read_trials
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ScoredTrials:
+    """Trials and the scores that several systems gave them.
+
+    Attributes
+    ----------
+    trials : Trials
+        Only trials that every system scored.
+    target : ndarray of bool, shape (num_trials,)
+    scores : ndarray of float64, shape (num_systems, num_trials)
+    names : tuple of str, length num_systems
+    num_missing : int
+        Trials left out because a system had no score for them.
+    """
+
+    trials: Trials
+    target: Bools
+    scores: NDArray[np.float64]
+    names: tuple[str, ...]
+    num_missing: int
+
+
+def read_scored_trials(
+    source: str, score_sources: Sequence[str], *, allow_missing: bool = False
+) -> ScoredTrials:
+    """Return labelled trials with their scores, in the order of the trial list.
+
+    Parameters
+    ----------
+    source : str
+        The trial list; it must have labels.
+    score_sources : sequence of str
+        One score table a system.
+    allow_missing : bool
+        Leave out trials that a system has no score for, instead of raising.
+
+    Raises
+    ------
+    TableError
+        When keys do not match, a score is not finite, or all trials are of one class; the first
+        five keys are named.
+    """
+    trials = read_trials(source, labels="required")
+    columns = []
+    for score_source in score_sources:
+        scores = read_scores(score_source)
+        check_finite(scores, score_source)
+        columns.append(_join(trials, scores, score_source, allow_missing))
+    stacked = np.stack(columns)
+    num_missing = 0
+    if allow_missing:
+        present = np.asarray(~np.isnan(stacked).any(axis=0), dtype=np.bool_)
+        num_missing = int(np.count_nonzero(~present))
+        trials, stacked = select_trials(trials, present), stacked[:, present]
+    target = _check_labels(trials, source)
+    return ScoredTrials(trials, target, stacked, name_systems(score_sources), num_missing)
+
+
+def _join(trials: Trials, scores: Scores, source: str, allow_missing: bool) -> NDArray[np.float64]:
+    try:
+        return join(trials, scores, allow_missing=allow_missing)
+    except TableError as error:  # which of several tables
+        raise TableError(f"`{source}`: {error.message}", hint=error.hint) from error
+
+
+def select_trials(trials: Trials, chosen: Bools) -> Trials:
+    """Return the chosen trials; the ids keep their numbers."""
+    target = None if trials.target is None else trials.target[chosen]
+    return replace(trials, enroll=trials.enroll[chosen], test=trials.test[chosen], target=target)
+
+
+def check_finite(scores: Scores, source: str) -> None:
+    """Raise when a score is NaN or infinite, naming the first five trials."""
+    wrong = np.flatnonzero(~np.isfinite(scores.score))
+    if len(wrong):
+        named = name_some(
+            f"{scores.enroll_ids[scores.enroll[row]]} {scores.test_ids[scores.test[row]]}"
+            for row in wrong.tolist()
+        )
+        raise TableError(
+            f"`{source}`: {len(wrong)} of {len(scores.score)} scores are not finite: {named}"
+        )
+
+
+def _check_labels(trials: Trials, source: str) -> Bools:
+    target = np.asarray(trials.target, dtype=np.bool_)
+    if target.all() or not target.any():
+        kind = "target" if target.size and target.all() else "nontarget"
+        raise TableError(
+            f"`{source}`: all {len(target)} trials are {kind} trials",
+            hint="error rates need target and nontarget trials",
+        )
+    return target
+
+
+def name_systems(sources: Sequence[str]) -> tuple[str, ...]:
+    """Return the file names of score tables, or the whole paths where file names repeat."""
+    names = tuple("stdin" if source == "-" else PurePath(source).name for source in sources)
+    return names if len(set(names)) == len(names) else tuple(sources)
+
+
+def trial_speakers(trials: Trials, utt2spk_sources: Sequence[str] = ()) -> TrialSpeakers:
+    """Return the speaker of each side of each trial.
+
+    Parameters
+    ----------
+    trials : Trials
+    utt2spk_sources : sequence of str
+        Tables of utterances (and of enrolment models) and their speakers. Without any, ids that
+        target trials join are taken for one speaker.
+
+    Raises
+    ------
+    TableError
+        Names the ids that no table has a speaker for.
+    """
+    number = {key: index for index, key in enumerate([*trials.enroll_ids, *trials.test_ids])}
+    enroll = np.array([number[key] for key in trials.enroll_ids])[trials.enroll]
+    test = np.array([number[key] for key in trials.test_ids])[trials.test]
+    if utt2spk_sources:
+        speaker_of, num_speakers = _speakers_of_tables(number, utt2spk_sources)
+    else:
+        target = np.asarray(trials.target, dtype=np.bool_)
+        speaker_of, num_speakers = speakers_of_target_trials(enroll, test, target)
+    return TrialSpeakers(speaker_of[enroll], speaker_of[test], num_speakers)
+
+
+def _speakers_of_tables(
+    number: Mapping[str, int], sources: Sequence[str]
+) -> tuple[NDArray[np.int64], int]:
+    speaker: dict[str, str] = {}
+    for source in sources:
+        speaker |= read_table(source, fields=1, what="utt2spk")
+    missing = [key for key in number if key not in speaker]
+    if missing:
+        raise TableError(
+            f"{len(missing)} ids of the trials have no speaker: {name_some(missing)}",
+            hint="give a table of the enrolment models, too: `--utt2spk A --utt2spk B`",
+        )
+    names = {name: index for index, name in enumerate(sorted({speaker[key] for key in number}))}
+    speaker_of = np.zeros(max(number.values()) + 1, dtype=np.int64)
+    for key, index in number.items():
+        speaker_of[index] = names[speaker[key]]
+    return speaker_of, len(names)

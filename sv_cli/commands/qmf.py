@@ -1,0 +1,160 @@
+"""`svtool qmf measure|train|apply|trials`."""
+
+from typing import Annotated
+
+import typer
+
+from sv_cli import logs
+from sv_cli.atomic import refuse_overwrite
+from sv_cli.commands.calibrate import Out, Prior, Scores, Trials
+from sv_cli.commands.skipping import Force, finish
+
+QualityTable = Annotated[str, typer.Argument(help="What `qmf measure` wrote.")]
+
+
+def measure(
+    sources: Annotated[
+        list[str], typer.Argument(help="Data directories and embeddings of the utterances.")
+    ],
+    out: Annotated[str, typer.Argument(help="Quality table; `-` is stdout.")],
+    stats: Annotated[
+        str | None, typer.Option(help="What `asnorm --stats` wrote: cohort_mean, cohort_std.")
+    ] = None,
+    submean: Annotated[
+        str | None, typer.Option(help="Subtract this mean before the magnitude is taken.")
+    ] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE", help="A further measure `utt NUMBER`; repeatable."),
+    ] = None,
+    spk2utt: Annotated[
+        str | None,
+        typer.Option(help="Enrolment models: each gets the mean of its utterances' measures."),
+    ] = None,
+    frame_shift: Annotated[
+        float, typer.Option(min=0, help="Frame shift of vad.scp in milliseconds.")
+    ] = 10.0,
+    force: Force = False,
+) -> None:
+    r"""Measure the quality of utterances.
+
+    A data directory gives `duration` (s), and `speech_duration` (s) where it has a vad.scp;
+    embeddings give their `magnitude`. The table has a header line `utt MEASURE...`.
+
+    \b
+    Examples:
+      $ svtool qmf measure data/eval emb/eval out/eval.quality --stats scores/eval.stats
+      $ svtool qmf measure data/eval emb/eval - --submean emb/train | head -n 3
+
+    \b
+    See also: qmf train, asnorm
+    """
+    from sv_cli.backend.quality_file import (
+        QualitySources,
+        measure_quality,
+        parse_tables,
+        write_quality,
+    )
+
+    refuse_overwrite(out, force=force)
+    tables = parse_tables(table or [])
+    wanted = QualitySources(sources, stats, submean, tables, frame_shift, spk2utt)
+    quality = measure_quality(wanted)
+    write_quality(out, quality)
+    names = ", ".join(quality.measures)
+    finish(f"measured {names} of {len(quality.ids)} utterances", done=len(quality.ids))
+
+
+def train(
+    trials: Trials,
+    scores: Scores,
+    quality: QualityTable,
+    model: Annotated[str, typer.Argument(help="Model to write (JSON).")],
+    features: Annotated[
+        str,
+        typer.Option(
+            help="wespeaker-voxceleb (13 with the score), wespeaker-cnceleb (9), speaker-net (5), "
+            "or `MEASURE[<=CAP][:min+max+difference+ratio],...`."
+        ),
+    ] = "wespeaker-voxceleb",
+    p_target: Prior = 0.5,
+    ridge: Annotated[
+        float, typer.Option(min=0, help="Penalty on the weights of standardised features.")
+    ] = 1e-5,
+    force: Force = False,
+) -> None:
+    r"""Learn to weigh a score and the quality of both sides into a log-likelihood ratio (nats).
+
+    \b
+    Examples:
+      $ svtool qmf train data/dev/trials scores/dev.asnorm qmf/dev out/qmf.json
+      $ cat scores/dev.asnorm | svtool qmf train data/dev/trials - qmf/dev out/q.json --ridge 1e-4
+
+    \b
+    See also: qmf measure, qmf apply, qmf trials
+    """
+    from sv_cli.backend.score_jobs import train_qmf
+
+    refuse_overwrite(model, force=force)
+    files = (trials, scores, quality, model)
+    done = train_qmf(*files, features=features, p_target=p_target, ridge=ridge)
+    finish(f"fitted on {done} trials", done=done)
+
+
+def apply(
+    model: Annotated[str, typer.Argument(help="What `qmf train` wrote.")],
+    scores: Scores,
+    quality: QualityTable,
+    out: Out = "-",
+    force: Force = False,
+) -> None:
+    r"""Weigh the quality of both sides into scores.
+
+    \b
+    Examples:
+      $ svtool qmf apply qmf/model.json scores/eval.asnorm qmf/eval out/eval.qmf
+      $ svtool qmf apply qmf/model.json scores/eval.asnorm qmf/eval | svtool eval data/eval/trials -
+
+    \b
+    See also: qmf measure, qmf train, eval
+    """
+    from sv_cli.backend.score_jobs import apply_qmf_model
+
+    refuse_overwrite(out, force=force)
+    done = apply_qmf_model(model, scores, quality, out)
+    finish(f"wrote {done} scores", done=done)
+
+
+def trials(
+    data: Annotated[str, typer.Argument(help="Data directory of training speakers.")],
+    out: Annotated[str, typer.Argument(help="Trial list; `-` is stdout.")] = "-",
+    num_trials: Annotated[int, typer.Option(min=6, help="Number of trials.")] = 30000,
+    shortest: Annotated[
+        float, typer.Option(min=0, help="Short utterances are longer than this (s).")
+    ] = 2.0,
+    boundary: Annotated[
+        float, typer.Option(min=0, help="From here on utterances are long (s).")
+    ] = 6.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
+    force: Force = False,
+) -> None:
+    r"""Draw calibration trials from a training set by duration.
+
+    Six equal shares: short-short, short-long and long-long pairs, of one speaker and of two.
+
+    \b
+    Examples:
+      $ svtool qmf trials data/train out/calibration.trials --num-trials 60 --boundary 2.5
+      $ svtool qmf trials data/train - --num-trials 60 --boundary 2.5 | grep -c nontarget
+
+    \b
+    See also: qmf train, calibrate
+    """
+    from sv_cli.backend.score_jobs import draw_calibration_trials
+
+    refuse_overwrite(out, force=force)
+    limits = (shortest, boundary)
+    done = draw_calibration_trials(data, out, num_trials=num_trials, limits=limits, seed=seed)
+    if done < num_trials:
+        logs.warn(f"{num_trials} trials were asked for; {data} has pairs for {done}")
+    finish(f"drew {done} trials", done=done)

@@ -151,8 +151,6 @@ def _channels_last(x: Tensor) -> Tensor:
 
 
 def _has_onednn(x: Tensor) -> bool:
-    return (
-        x.device.type == "cpu"
-        and torch._C.has_mkldnn
-        and hasattr(torch.ops.mkldnn, "_reorder_convolution_weight")
-    )
+    onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    packs = hasattr(torch.ops.mkldnn, "_reorder_convolution_weight")
+    return x.device.type == "cpu" and onednn and packs

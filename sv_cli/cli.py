@@ -12,7 +12,22 @@ from typing import Annotated, Any, Literal
 import typer
 
 from sv_cli import __version__, logs
-from sv_cli.commands import asnorm, eval, make_fbank, make_vad, mean, plda, prepare, score, train
+from sv_cli.commands import (
+    asnorm,
+    calibrate,
+    demo,
+    data,
+    eval,
+    fuse,
+    make_fbank,
+    make_vad,
+    mean,
+    plda,
+    prepare,
+    qmf,
+    score,
+    train,
+)
 from sv_cli.errors import ExitStatus, SvError
 from sv_cli.settings.flags import replace_signature
 
@@ -179,10 +194,46 @@ group(
     prepare.verbs(),
     callback=prepare.list_corpora,
 )
+group(
+    "data",
+    "Data directories: check, mend, choose, split, join.",
+    {
+        "validate": data.validate,
+        "fix": data.fix,
+        "info": data.info,
+        "subset": data.subset,
+        "split": data.split,
+        "combine": data.combine,
+        "copy": data.copy,
+        "filter": data.filter,
+    },
+)
 command("make-fbank", make_fbank.make_fbank)
 command("make-vad", make_vad.make_vad)
+command("demo", demo.demo)
 command("train", train.train)
 command("eval", eval.evaluate)
+group(
+    "calibrate",
+    "Scores to log-likelihood ratios, and thresholds.",
+    {"train": calibrate.train, "apply": calibrate.apply, "threshold": calibrate.threshold},
+)
+command("decide", calibrate.decide)
+group(
+    "fuse",
+    "Several systems' scores to one.",
+    {"train": fuse.train, "apply": fuse.apply},
+)
+group(
+    "qmf",
+    "Quality measures of utterances, weighed into scores.",
+    {
+        "measure": qmf.measure,
+        "trials": qmf.trials,
+        "train": qmf.train,
+        "apply": qmf.apply,
+    },
+)
 command("mean", mean.mean)
 command("score", score.score)
 command("asnorm", asnorm.asnorm)

@@ -316,14 +316,14 @@ MODELS: dict[str, ModelEntry] = {
     **_family(
         "ReDimNet",
         "redimnet",
-        frontend="wespeaker_60",
+        frontend="wespeaker-60",
         source="WeSpeaker",
         rows=(("redimnet_b0", 1_001_851, 192, 0.59),),
     ),
     **_family(
         "ReDimNet",
         "redimnet",
-        frontend="wespeaker_72",
+        frontend="wespeaker-72",
         source="WeSpeaker",
         rows=(
             ("redimnet_b1", 2_123_481, 192, 0.861),
@@ -337,7 +337,7 @@ MODELS: dict[str, ModelEntry] = {
     **_family(
         "ReDimNet2",
         "redimnet2",
-        frontend="wespeaker_72",
+        frontend="wespeaker-72",
         source="WeSpeaker",
         rows=(
             ("redimnet2_b0", 703_060, 192, 0.267),

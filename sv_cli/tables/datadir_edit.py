@@ -73,7 +73,7 @@ def filter_data(
     return restrict(data, chosen)
 
 
-def min_duration(data: DataDir, seconds: float, max_seconds: float = float("inf")) -> DataDir:
+def between_durations(data: DataDir, seconds: float, max_seconds: float) -> DataDir:
     """Return the utterances whose duration lies in a range; needs utt2dur."""
     durations = _durations(data)
     return restrict(
@@ -81,7 +81,7 @@ def min_duration(data: DataDir, seconds: float, max_seconds: float = float("inf"
     )
 
 
-def min_per_speaker(data: DataDir, count: int) -> DataDir:
+def with_enough_utterances(data: DataDir, count: int) -> DataDir:
     """Return the speakers that have at least `count` utterances."""
     return restrict(
         data, [utt for utts in data.spk2utt.values() if len(utts) >= count for utt in utts]

@@ -104,6 +104,16 @@ def read_spk2utt(source: str, *, what: str = "spk2utt") -> dict[str, list[str]]:
     return {key: value.split(" ") for key, value in _read_lists(source, what)}
 
 
+def read_first_fields(source: str, *, what: str = "list") -> list[str]:
+    """Return the first field of each line; the rest does not matter."""
+    return [
+        decode(line.split(None, 1)[0])
+        for block, _ in read_blocks(source, what)
+        for line in block.split(b"\n")
+        if line.strip()
+    ]
+
+
 def write_table(
     target: str,
     rows: Mapping[str, str] | Mapping[str, Sequence[str]] | Iterable[Sequence[str]],

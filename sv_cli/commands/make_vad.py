@@ -48,7 +48,7 @@ def make_vad(
     \b
     Examples:
       $ svtool make-vad data/dev ark,scp:out/vad.ark,out/vad.scp
-      $ svtool make-vad scp:data/dev/wav.scp ark,t:- | head -n 2
+      $ svtool make-vad scp:data/dev/wav.scp ark,t:- | wc -l
 
     \b
     See also: make-fbank

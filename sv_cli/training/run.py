@@ -9,6 +9,7 @@ from sv_cli import logs
 from sv_cli.errors import SettingsError
 from sv_cli.features.fbank import num_frames
 from sv_cli.features.settings import FrontendSettings, find_frontend
+from sv_cli.memory import keep_freed_memory
 from sv_cli.models.registry import MODELS, find_model
 from sv_cli.sampling.training_set import CropShape, load_training_set
 from sv_cli.settings.model import build_settings
@@ -57,6 +58,7 @@ def run_training(
     """
     frontend = choose_frontend(settings)
     torch.set_num_threads(settings.engine.num_threads)
+    keep_freed_memory()
     with join_world(
         settings.engine.device, timeout_seconds=settings.engine.timeout_seconds
     ) as world:

@@ -1,0 +1,305 @@
+"""From a model and the name of data to a table of embeddings on disk or in a pipe."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from sv_cli import logs
+from sv_cli.atomic import atomic_open, refuse_overwrite
+from sv_cli.audio.notices import say_once
+from sv_cli.checkpoints.model_file import LoadedModel, load_model
+from sv_cli.errors import SettingsError, SvError, TableError
+from sv_cli.extraction.device import choose_device
+from sv_cli.extraction.extractor import NUM_SAMPLES_TRIED, Extractor
+from sv_cli.extraction.job import ExtractJob, Part, make_parts, split_parts
+from sv_cli.extraction.settings import ExtractSettings
+from sv_cli.features.sources import Utterance, open_source, take_shard
+from sv_cli.tables.arrays import ArrayTable, ArrayWriter, iterate_arrays
+from sv_cli.tables.embeddings import write_model_info
+from sv_cli.tables.specifier import ReadSpec, WriteSpec, parse_rspecifier, parse_wspecifier
+from sv_cli.tables.text import sort_keys
+
+_NAMED = 20  # skipped utterances that are named; the rest is counted
+_STREAM_PART = 64
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class ExtractRun:
+    """Where embeddings come from and go to, and how the work is shared.
+
+    Attributes
+    ----------
+    model, data, out : str
+        Model; data directory or rspecifier; directory or wspecifier.
+    settings : ExtractSettings
+    is_feats : bool
+        The data are features.
+    num_procs, num_shards, shard : int
+        Worker processes; jobs that share the data, and which of them this is, from 1.
+    """
+
+    model: str
+    data: str
+    out: str
+    settings: ExtractSettings
+    is_feats: bool = False
+    device: str = "auto"
+    audio_root: str | None = None
+    num_procs: int = 1
+    num_shards: int = 1
+    shard: int = 1
+    resume: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How many embeddings were written, how many utterances were skipped."""
+
+    done: int
+    skipped: int
+
+
+def run_extraction(run: ExtractRun) -> Outcome | None:
+    """Extract and write; None on all processes of torchrun but the first.
+
+    Raises
+    ------
+    SvError
+        When outputs exist already, the data are wrong, or nothing could be embedded.
+    """
+    torch.set_num_threads(1)
+    output = _Output(run, *_rank())
+    loaded = load_model(run.model)
+    device = choose_device(run.device)
+    encoder = loaded.encoder.to(device)
+    extractor = Extractor(encoder, loaded.frontend, run.settings, device=device)
+    spec = _feats_spec(run)
+    if spec is not None and spec.kind == "ark":
+        return _run_stream(run, extractor, loaded, output)
+    with _open_utterances(run) as (utterances, feats):
+        if not utterances:
+            raise TableError(f"`{run.data}` names no utterances")
+        job = _settle(run, extractor, loaded, utterances, feats)
+        mine = take_shard(utterances, num_shards=run.num_shards, shard=run.shard)
+        finished = output.finished(job.fingerprint(mine))
+        if finished is not None:
+            logs.info(f"`{run.out}` is complete already")
+            return finished
+        lists = split_parts(mine)
+        parts = make_parts(
+            job, lists, output.open_folder(), extractor=extractor,
+            num_procs=run.num_procs, rank=output.rank, world_size=output.world_size,
+        )  # fmt: skip
+        return output.write(parts, loaded, total=len(mine), fingerprint=job.fingerprint(mine))
+
+
+def _settle(
+    run: ExtractRun,
+    extractor: Extractor,
+    loaded: LoadedModel,
+    utterances: Sequence[Utterance],
+    feats: str | None,
+) -> ExtractJob:
+    """Choose the precision by the first utterances of all the data, the same in every shard."""
+    first: Iterable[tuple[str, Any]]
+    if feats is None:
+        first = extractor.read_utterances(utterances, audio_root=run.audio_root)
+    else:
+        table = ArrayTable(feats)
+        first = ((u.utt, table[u.utt]) for u in utterances)
+    samples = extractor.usable_features(
+        islice(first, NUM_SAMPLES_TRIED), is_feats=feats is not None
+    )
+    form = extractor.settle(samples)
+    logs.info(f"precision {form}", precision=form.precision)
+    model, model_hash = str(loaded.path), loaded.info.model_hash
+    return ExtractJob(model, model_hash, run.settings, form, run.device, run.audio_root, feats)
+
+
+@contextmanager
+def _open_utterances(run: ExtractRun) -> Iterator[tuple[list[Utterance], str | None]]:
+    """Give utterances in the order of their keys, and the rspecifier of features if they are."""
+    if _feats_spec(run) is not None:
+        yield [Utterance(utt, "") for utt in sort_keys(ArrayTable(run.data).keys())], run.data
+        return
+    with open_source(run.data) as found:
+        by_key = {utterance.utt: utterance for utterance in found}
+        yield [by_key[utt] for utt in sort_keys(by_key)], None
+
+
+def _feats_spec(run: ExtractRun) -> ReadSpec | None:
+    """Return the specifier of features; a table called feats is one without being told."""
+    if not run.is_feats and Path(run.data).is_dir():
+        return None
+    spec = parse_rspecifier(run.data, wanted="feats.scp")
+    named = spec.beside is not None and spec.beside.name.startswith("feats.")
+    return spec if run.is_feats or named else None
+
+
+def _run_stream(
+    run: ExtractRun, extractor: Extractor, loaded: LoadedModel, output: "_Output"
+) -> Outcome | None:
+    """Embed an archive of features as it comes."""
+    if run.resume or run.num_shards > 1 or output.world_size > 1:
+        raise SettingsError(
+            "an archive of features is read once and in one process: no `--resume`, no shards",
+            hint="give an scp",
+        )
+    output.finished("")
+    parts = _stream_parts(extractor, iterate_arrays(run.data))
+    return output.write(parts, loaded, total=None, fingerprint="")
+
+
+def _stream_parts(
+    extractor: Extractor, items: Iterator[tuple[str, NDArray[Any]]]
+) -> Generator[Part, None, None]:
+    first = list(islice(items, NUM_SAMPLES_TRIED))
+    form = extractor.settle(extractor.usable_features(first, is_feats=True))
+    logs.info(f"precision {form}", precision=form.precision)
+    items = chain(first, items)
+    while taken := list(islice(items, _STREAM_PART)):
+        skipped: dict[str, str] = {}
+
+        def skip(utt: str, error: SvError, skipped: dict[str, str] = skipped) -> None:
+            skipped[utt] = error.message
+
+        embeddings = dict(extractor.extract_feats(taken, on_skip=skip))
+        yield Part("", len(embeddings), skipped, embeddings=embeddings)
+
+
+def _rank() -> tuple[int, int]:
+    """Return rank and number of processes under torchrun."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+class _Output:
+    """The table that is written, its finished parts, and the record that all is there."""
+
+    def __init__(self, run: ExtractRun, rank: int, world_size: int) -> None:
+        self.run, self.rank, self.world_size = run, rank, world_size
+        self.spec: WriteSpec = parse_wspecifier(run.out, wanted="xvector")
+        self.folder = _folder_of(run.out, self.spec)
+        if self.folder is None and (run.resume or world_size > 1):
+            raise SettingsError(
+                f"`{run.out}`: `--resume` and torchrun need a directory for the parts"
+            )
+
+    @property
+    def _done(self) -> Path | None:
+        return None if self.folder is None else self.folder / ".done"
+
+    def finished(self, fingerprint: str) -> Outcome | None:
+        """Return the outcome that stands already; refuse to write over another one."""
+        outputs = [Path(name) for name in (self.spec.ark, self.spec.scp) if name]
+        if self.run.resume and self._done is not None and self._done.exists():
+            record = json.loads(self._done.read_text(encoding="utf-8"))
+            if record["fingerprint"] == fingerprint:
+                return Outcome(record["done"], record["skipped"])
+            if not self.run.force:
+                raise SvError(
+                    f"`{self.run.out}` holds embeddings of another model, data or settings",
+                    hint="`--force` writes them again, or choose another directory",
+                )
+        if self.spec.beside is not None and self.rank == 0:
+            refuse_overwrite(*outputs, force=self.run.force or self.run.resume)
+            if self._done is not None:
+                self._done.unlink(missing_ok=True)
+        return None
+
+    def open_folder(self) -> Path | None:
+        """Return the folder of parts, emptied by the first process unless resumed."""
+        if self.folder is None:
+            return None
+        parts = self.folder / ".parts"
+        if self.rank == 0:
+            if not self.run.resume:
+                shutil.rmtree(parts, ignore_errors=True)
+            with atomic_open(parts / "run") as stream:
+                stream.write(_run_token())
+        while not _started(parts / "run"):
+            time.sleep(_POLL_SECONDS)
+        return parts
+
+    def write(
+        self,
+        parts: Generator[Part, None, None],
+        loaded: LoadedModel,
+        *,
+        total: int | None,
+        fingerprint: str,
+    ) -> Outcome | None:
+        """Write the parts as they come; the record comes last."""
+        if self.rank != 0:
+            for _ in parts:
+                pass
+            return None
+        outcome = self._write_table(parts, total)
+        write_model_info(self.run.out, loaded.info)
+        if self.folder is not None and self._done is not None:
+            values = {"fingerprint": fingerprint, "done": outcome.done, "skipped": outcome.skipped}
+            with atomic_open(self._done) as stream:
+                json.dump(values, stream)
+            shutil.rmtree(self.folder / ".parts", ignore_errors=True)
+        return outcome
+
+    def _write_table(self, parts: Generator[Part, None, None], total: int | None) -> Outcome:
+        done = skipped = 0
+        with (
+            closing(parts),
+            ArrayWriter(self.run.out, wanted="xvector") as writer,
+            logs.progress("embeddings", total=total) as progress,
+        ):
+            for part in parts:
+                for utt, embedding in part.embeddings.items():
+                    writer.write(utt, embedding)
+                _say(part, skipped)
+                done += part.num_done
+                skipped += len(part.skipped)
+                progress.advance(part.num_done + len(part.skipped))
+            if not done:
+                raise SvError(
+                    f"no utterance of `{self.run.data}` could be embedded",
+                    hint="see the warnings above",
+                )
+        return Outcome(done, skipped)
+
+
+def _folder_of(out: str, spec: WriteSpec) -> Path | None:
+    """Return the directory that OUT is, or None for a wspecifier."""
+    folder = Path(out)
+    return folder if spec.scp == str(folder / "xvector.scp") else None
+
+
+def _run_token() -> str:
+    """Return what the processes of one start under torchrun share."""
+    names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT")
+    return " ".join(os.environ.get(name, "-") for name in names)
+
+
+def _started(path: Path) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == _run_token()
+    except OSError:
+        return False
+
+
+def _say(part: Part, skipped_before: int) -> None:
+    for message in part.notices:
+        say_once(message)
+    for number, (utt, reason) in enumerate(part.skipped.items(), skipped_before):
+        if number < _NAMED:
+            logs.warn(f"skipped `{utt}`: {reason}")
+        elif number == _NAMED:
+            logs.warn("more utterances are skipped; they are counted at the end")

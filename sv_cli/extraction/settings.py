@@ -1,0 +1,43 @@
+"""Settings of extraction; free of torch, so that commands may show them."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from sv_cli.settings.model import Settings
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+class ExtractSettings(Settings):
+    """How embeddings are computed from recordings or features."""
+
+    precision: Precision = Field(
+        default="auto",
+        description="Type of the trunk; auto: bf16 where the processor gains by it and the "
+        "cosine to fp32 stays above 0.9999, else fp32.",
+    )
+    batch_size: int = Field(
+        default=0,
+        ge=0,
+        description="Most utterances of equal length at once; 0: 1 on a CPU (its caches like "
+        "that best), 32 on a GPU.",
+    )
+    max_seconds: float = Field(
+        default=120.0,
+        ge=0,
+        description="Longer utterances are cut into equal chunks whose embeddings are averaged "
+        "by their frames; 0: never.",
+    )
+    short: Literal["repeat", "skip"] = Field(
+        default="repeat",
+        description="Utterances with fewer frames than the network needs: repeat the frames, or "
+        "skip and count.",
+    )
+    mean_norm: bool = Field(
+        default=True,
+        description="Give features read from a table the model's mean normalisation.",
+    )
+    num_readers: int = Field(
+        default=2, ge=1, description="Threads that read recordings ahead of the network."
+    )

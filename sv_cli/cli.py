@@ -15,9 +15,10 @@ from sv_cli import __version__, logs
 from sv_cli.commands import (
     asnorm,
     calibrate,
-    demo,
     data,
+    demo,
     eval,
+    extract,
     fuse,
     make_fbank,
     make_vad,
@@ -234,6 +235,7 @@ group(
         "apply": qmf.apply,
     },
 )
+command("extract", extract.extract)
 command("mean", mean.mean)
 command("score", score.score)
 command("asnorm", asnorm.asnorm)

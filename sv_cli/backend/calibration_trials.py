@@ -8,7 +8,7 @@ import numpy as np
 
 Pair = tuple[str, str]
 Draw = Callable[[], Pair | None]
-TRIES_A_TRIAL = 20
+FRUITLESS_DRAWS = 2000  # in a row: hardly any new pair is left
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,8 @@ def draw_trials(
 def _collect(draw: Draw, count: int, seen: set[frozenset[str]]) -> list[Pair]:
     """Draw until there are `count` new pairs, or until new ones have become rare."""
     pairs: list[Pair] = []
-    for _ in range(TRIES_A_TRIAL * count):
-        if len(pairs) == count:
-            break
+    fruitless = 0
+    while len(pairs) < count and fruitless < FRUITLESS_DRAWS:
         pair = draw()
         if pair is None:
             break
@@ -77,6 +76,9 @@ def _collect(draw: Draw, count: int, seen: set[frozenset[str]]) -> list[Pair]:
         if len(key) == 2 and key not in seen:
             seen.add(key)
             pairs.append(pair)
+            fruitless = 0
+        else:
+            fruitless += 1
     return pairs
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sv_cli.errors import TableError, name_some
 from sv_cli.metrics.bootstrap import TrialSpeakers, speakers_of_target_trials
 from sv_cli.tables.scores import Scores, join, read_scores
-from sv_cli.tables.text import read_table
+from sv_cli.tables.text import read_table, sort_keys
 from sv_cli.tables.trials import Trials, read_trials
 
 Bools = NDArray[np.bool_]
@@ -132,7 +132,9 @@ def trial_speakers(trials: Trials, utt2spk_sources: Sequence[str] = ()) -> Trial
     TableError
         Names the ids that no table has a speaker for.
     """
-    number = {key: index for index, key in enumerate([*trials.enroll_ids, *trials.test_ids])}
+    # numbered by name, so that the order of the trials has no say in what is drawn
+    ids = sort_keys({*trials.enroll_ids, *trials.test_ids})
+    number = {key: index for index, key in enumerate(ids)}
     enroll = np.array([number[key] for key in trials.enroll_ids])[trials.enroll]
     test = np.array([number[key] for key in trials.test_ids])[trials.test]
     if utt2spk_sources:
@@ -156,7 +158,5 @@ def _speakers_of_tables(
             hint="give a table of the enrolment models, too: `--utt2spk A --utt2spk B`",
         )
     names = {name: index for index, name in enumerate(sorted({speaker[key] for key in number}))}
-    speaker_of = np.zeros(max(number.values()) + 1, dtype=np.int64)
-    for key, index in number.items():
-        speaker_of[index] = names[speaker[key]]
+    speaker_of = np.array([names[speaker[key]] for key in number], dtype=np.int64)
     return speaker_of, len(names)

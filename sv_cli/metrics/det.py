@@ -182,13 +182,13 @@ def _canvas(path: str | Path, *, width: float, height: float, rows: int = 1) -> 
 
 
 def _save(figure: Any, path: str | Path) -> None:
+    from matplotlib import rc_context
+
     form = Path(path).suffix[1:]
-    with atomic_path(path) as temporary:
-        # no date in the file: the same scores give the same bytes
-        metadata = (
-            {} if form == "png" else {"Date": None} if form == "svg" else {"CreationDate": None}
-        )
-        figure.savefig(temporary, format=form, dpi=150, metadata=metadata)
+    # no date and no random names in the file: the same scores give the same bytes
+    dated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
+    with atomic_path(path) as temporary, rc_context({"svg.hashsalt": "svtool"}):
+        figure.savefig(temporary, format=form, dpi=150, metadata=dated)
 
 
 def _colours(systems: Systems) -> Sequence[str]:

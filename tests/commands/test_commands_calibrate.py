@@ -1,0 +1,121 @@
+"""`svtool calibrate train|apply|threshold` and `svtool decide`."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from sv_cli.cli import app
+
+
+def run(*arguments, stdin=None):
+    return CliRunner().invoke(app, [*map(str, arguments)], input=stdin)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    generator = np.random.default_rng(1)
+    target = generator.random(400) < 0.4
+    scores = 0.3 + 0.1 * generator.standard_normal(400) + 0.2 * target
+    keys = [f"e{index % 20} t{index // 20}" for index in range(400)]
+    labels = np.where(target, "target", "nontarget")
+    for name, values in (("trials", labels), ("scores", [f"{score:.9g}" for score in scores])):
+        rows = zip(keys, values, strict=True)
+        (tmp_path / name).write_text("".join(f"{key} {value}\n" for key, value in rows))
+    for name, model_hash in (("emb", "a" * 64), ("other", "b" * 64)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "xvector.scp").write_text("")
+        (tmp_path / name / "xvector.json").write_text(json.dumps({"model_hash": model_hash}))
+    return tmp_path
+
+
+def _actual_costs(folder, scores):
+    result = run("eval", folder / "trials", scores, "--json")
+    return json.loads(result.stdout)["systems"][0]
+
+
+@pytest.mark.parametrize("method", ["logistic", "pav"])
+def test_calibration_lowers_cllr_and_keeps_eer(folder, method):
+    model = folder / "cal.json"
+    made = run(
+        "calibrate", "train", folder / "trials", folder / "scores", model, "--method", method
+    )
+    assert made.exit_code == 0
+    assert made.stderr.splitlines()[-1].endswith("fitted on 400 trials, skipped 0")
+    done = run("calibrate", "apply", model, folder / "scores", folder / "llr")
+    assert done.exit_code == 0
+    before = _actual_costs(folder, folder / "scores")
+    after = _actual_costs(folder, folder / "llr")
+    assert after["cllr"] < before["cllr"]
+    assert after["cllr"] == pytest.approx(json.loads(model.read_text())["cllr_after"], abs=1e-6)
+    if method == "logistic":
+        assert after["eer"] == before["eer"]
+
+
+def test_pipe_and_file_are_the_same_bytes(folder):
+    model = folder / "cal.json"
+    run("calibrate", "train", folder / "trials", folder / "scores", model)
+    run("calibrate", "apply", model, folder / "scores", folder / "llr")
+    piped = run("calibrate", "apply", model, "-", stdin=(folder / "scores").read_text())
+    assert piped.stdout == (folder / "llr").read_text()
+
+
+def test_outputs_are_not_overwritten(folder):
+    command = ("calibrate", "train", folder / "trials", folder / "scores", folder / "cal.json")
+    assert run(*command).exit_code == 0
+    result = run(*command)
+    assert result.exit_code == 1
+    assert "exists already" in result.stderr
+    assert run(*command, "--force").exit_code == 0
+
+
+def test_decisions_have_the_expected_error_rates(folder):
+    path = folder / "threshold.json"
+    made = run(
+        "calibrate", "threshold", folder / "trials", folder / "scores", path, "--at", "far:0.1"
+    )
+    assert made.exit_code == 0
+    threshold = json.loads(path.read_text())
+    result = run("decide", path, folder / "scores")
+    rows = [line.split() for line in result.stdout.splitlines()]
+    labels = [line.split()[2] for line in (folder / "trials").read_text().splitlines()]
+    accepted = np.array([row[2] == "accept" for row in rows])
+    nontarget = np.array(labels) == "nontarget"
+    assert np.mean(accepted[nontarget]) == pytest.approx(threshold["false_accept_rate"])
+    assert np.mean(~accepted[~nontarget]) == pytest.approx(threshold["false_reject_rate"])
+    assert threshold["false_accept_rate"] <= 0.1
+    assert f"accepted {accepted.sum()} trials, rejected {(~accepted).sum()}" in result.stderr
+    assert "expect" in result.stderr
+
+
+@pytest.mark.parametrize("verb", ["calibrate", "decide"])
+def test_scores_of_another_model_are_refused(folder, verb):
+    path = folder / "made.json"
+    train = "train" if verb == "calibrate" else "threshold"
+    files = (folder / "trials", folder / "scores", path, "--embeddings", folder / "emb")
+    assert run("calibrate", train, *files).exit_code == 0
+    assert json.loads(path.read_text())["model_hash"] == "a" * 64
+    use = ("calibrate", "apply") if verb == "calibrate" else ("decide",)
+    command = (*use, path, folder / "scores", "--embeddings")
+    assert run(*command, folder / "emb").exit_code == 0
+    result = run(*command, folder / "other")
+    assert result.exit_code == 1
+    assert "was trained on scores of model aaaaaaaaaaaa" in result.stderr
+    (folder / "other" / "xvector.json").unlink()
+    assert "does not tell its model" in run(*command, folder / "other").stderr
+
+
+@pytest.mark.parametrize("at", ["far", "nonsense", "far:2"])
+def test_wrong_rules_are_usage_errors(folder, at):
+    files = (folder / "trials", folder / "scores", folder / "t.json")
+    result = run("calibrate", "threshold", *files, "--at", at)
+    assert result.exit_code == 2
+    assert not (folder / "t.json").exists()
+
+
+def test_a_model_of_another_kind_is_refused(folder):
+    run("calibrate", "train", folder / "trials", folder / "scores", folder / "cal.json")
+    result = run("decide", folder / "cal.json", folder / "scores")
+    assert result.exit_code == 1
+    assert "is no threshold model but a calibration model" in result.stderr

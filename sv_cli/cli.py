@@ -14,6 +14,7 @@ import typer
 from sv_cli import __version__, logs
 from sv_cli.commands import (
     asnorm,
+    average,
     calibrate,
     data,
     demo,
@@ -23,6 +24,7 @@ from sv_cli.commands import (
     make_fbank,
     make_vad,
     mean,
+    models,
     plda,
     prepare,
     qmf,
@@ -213,6 +215,8 @@ command("make-fbank", make_fbank.make_fbank)
 command("make-vad", make_vad.make_vad)
 command("demo", demo.demo)
 command("train", train.train)
+command("models", models.models)
+command("average", average.average)
 command("eval", eval.evaluate)
 group(
     "calibrate",

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sv_cli.errors import SettingsError, TrainingError
+from sv_cli.errors import TrainingError
+from sv_cli.extraction.device import choose_device
 
 
 @dataclass(frozen=True)
@@ -78,15 +79,6 @@ def join_world(device: str, *, timeout_seconds: float) -> Iterator[World]:
         raise
     finally:
         dist.destroy_process_group()
-
-
-def choose_device(device: str) -> torch.device:
-    """Return the device that `auto`, `cpu` or `cuda` means for this process."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise SettingsError("device `cuda` asked for, but torch sees none")
-    if device == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def wrap(module: nn.Module, world: World) -> nn.Module:

@@ -5,19 +5,14 @@ from typing import Literal
 
 import torch
 
+from sv_cli.extraction.precision import gains_by_bf16
+
 
 def choose_precision(asked: str, device: torch.device) -> Literal["fp32", "bf16"]:
     """Return `bf16` where asked, or where `auto` finds hardware that multiplies bf16."""
     if asked == "fp32":
         return "fp32"
-    return "bf16" if asked == "bf16" or multiplies_bf16(device) else "fp32"
-
-
-def multiplies_bf16(device: torch.device) -> bool:
-    """Tell whether the device has bf16 matrix arithmetic (AVX512-BF16, AMX, or a recent GPU)."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return "bf16" if asked == "bf16" or gains_by_bf16(device) else "fp32"
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:

@@ -3,6 +3,7 @@
 By default the smallest network of each family and project; `-m slow` runs all.
 """
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterator
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from sv_cli.errors import SettingsError, ShapeError
 from sv_cli.features.settings import FRONTENDS
+from sv_cli.models.fold import fold_norms
 from sv_cli.models.protocol import SpeakerEncoder
 from sv_cli.models.registry import ALIASES, FAMILIES, MODELS, build_model, find_model
 
@@ -151,6 +154,17 @@ def test_bf16_channels_last_keeps_the_direction(encoder: SpeakerEncoder) -> None
             got = encoder(feats).float()
     assert (exact - expected).abs().max() <= 2e-5 * expected.abs().max()
     assert functional.cosine_similarity(got, expected).min() >= BF16_COSINE
+
+
+def test_folded_norms_change_nothing(encoder: SpeakerEncoder) -> None:
+    feats = draw_feats(encoder, 2, 60 + encoder.min_frames)
+    folded = copy.deepcopy(encoder)
+    num_folded = fold_norms(folded)
+    with torch.inference_mode():
+        expected, got = encoder(feats), folded(feats)
+    assert (got - expected).abs().max() <= 2e-5 * expected.abs().max()
+    norms = sum(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in encoder.modules())
+    assert num_folded <= norms
 
 
 def test_backward_reaches_every_parameter(encoder: SpeakerEncoder) -> None:

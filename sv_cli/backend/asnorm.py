@@ -113,12 +113,12 @@ def cohort_stats(
 
 
 def _moments(scores: Vectors, stats: CohortStats, rows: slice) -> None:
-    """Fill in mean and deviation of each row of `scores`, accumulated in float64."""
+    """Fill in mean and deviation of each row of `scores`, which are centred in place."""
     mean = scores.mean(axis=1, dtype=np.float64)
     # from the centred scores, as E[x^2] - E[x]^2 loses the digits of a narrow cohort
-    centred = scores - mean[:, None]
+    scores -= mean.astype(np.float32)[:, None]
     stats.mean[rows] = mean
-    stats.std[rows] = np.sqrt(np.einsum("ij,ij->i", centred, centred) / scores.shape[1])
+    stats.std[rows] = np.sqrt(np.einsum("ij,ij->i", scores, scores) / scores.shape[1])
 
 
 def cohort_model_stats(cohort: Vectors) -> CohortStats:

@@ -13,7 +13,7 @@ from sv_cli.backend.center import blocks
 from sv_cli.errors import ShapeError
 
 PAIR_BLOCK = 2048  # 2 x 2048 x 256 float32 gathered rows stay in the second-level cache
-RECTANGLE_CELLS = 1 << 24  # 64 MiB of float32 scores at a time
+RECTANGLE_CELLS = 1 << 22  # 16 MiB of float32 scores at a time
 
 Rows = NDArray[np.integer]
 
@@ -104,17 +104,18 @@ def select_scores(
     [1, 2]
     """
     num_test, num_enroll = scores.shape
+    floor = np.full((num_test, 1), -np.inf if threshold is None else threshold, dtype=np.float32)
     if top_k is not None and top_k < num_enroll:
-        columns = np.argpartition(scores, num_enroll - top_k, axis=1)[:, num_enroll - top_k :]
-        test, enroll = np.repeat(np.arange(num_test), top_k), columns.ravel()
-        if threshold is not None:
-            chosen = scores[test, enroll] >= threshold
-            test, enroll = test[chosen], enroll[chosen]
-    else:
-        test, enroll = np.nonzero(scores >= (-np.inf if threshold is None else threshold))
+        last = num_enroll - top_k
+        floor = np.maximum(floor, np.partition(scores, last, axis=1)[:, last, None])
+    test, enroll = np.divmod(np.flatnonzero(scores >= floor), num_enroll)
     kept = scores[test, enroll]
-    # equal scores stand in the order of the enrolment table, whatever the partition did
     order = np.lexsort((enroll, -kept, test))
+    if top_k is not None:
+        # of equal scores at the edge, the first of the enrolment table stay
+        ranked = test[order]
+        place = np.arange(len(order)) - np.searchsorted(ranked, ranked)
+        order = order[place < top_k]
     return Selected(enroll[order], test[order], kept[order])
 
 

@@ -1,7 +1,9 @@
 """Enrolment and test embeddings read and made ready for cosine: centred, averaged, of length 1."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import repeat
 from typing import Literal
 
 import numpy as np
@@ -9,14 +11,13 @@ from numpy.typing import NDArray
 
 from sv_cli import logs
 from sv_cli.backend.center import mean_vector, normalize_length, subtract_mean
+from sv_cli.backend.embedding_files import read_embedding_pair, read_embeddings
 from sv_cli.backend.speakers import group_means, group_rows
 from sv_cli.errors import TableError
 from sv_cli.tables.arrays import read_array
 from sv_cli.tables.embeddings import (
     EmbeddingTable,
     check_same_model,
-    read_embedding_pair,
-    read_embeddings,
 )
 from sv_cli.tables.text import read_spk2utt
 
@@ -40,15 +41,15 @@ class Side:
     ids: list[str]
     matrix: NDArray[np.float32]
     counts: NDArray[np.int64] | None = None
-    index: dict[str, int] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "index", {key: row for row, key in enumerate(self.ids)})
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Row of each key."""
+        return {key: row for row, key in enumerate(self.ids)}
 
     def rows(self, ids: Sequence[str]) -> NDArray[np.int32]:
         """Row of each key, -1 where there is none."""
-        find = self.index.get
-        return np.fromiter((find(key, -1) for key in ids), dtype=np.int32, count=len(ids))
+        return np.fromiter(map(self.index.get, ids, repeat(-1)), np.int32, len(ids))
 
 
 @dataclass(frozen=True)

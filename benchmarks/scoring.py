@@ -1,0 +1,167 @@
+"""CPU seconds and peak memory of the scoring commands on a job of the size of VoxCeleb1-E.
+
+    python benchmarks/scoring.py                     # 145,160 x 256, 579,818 trials, cohort 5,994
+    python benchmarks/scoring.py --growth 5 6 7      # score at 10^5, 10^6, 10^7 trials
+
+The tables are made in a temporary folder; each command is run as a user runs it, and its process
+is measured from outside, start-up, reading and writing included.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sv_cli.tables.arrays import ArrayWriter
+
+NUM_EMBEDDINGS, DIM, NUM_TRIALS, NUM_COHORT = 145_160, 256, 579_818, 5_994
+ROOT = str(Path(__file__).resolve().parent.parent)
+TRIALS_A_WRITE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run of a command."""
+
+    name: str
+    cpu_seconds: float
+    wall_seconds: float
+    peak_gb: float
+
+
+def main() -> None:
+    """Make the tables, run the commands, print one line each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--growth", type=int, nargs="*", default=[], help="powers of ten of trials")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the matrix products")
+    parser.add_argument("--only", nargs="*", default=[], help="names of the commands to run")
+    parser.add_argument("--json", type=Path, help="write the measurements here")
+    options = parser.parse_args()
+    measured: list[Measured] = []
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        make_tables()
+        make_trials("trials", NUM_TRIALS)
+        for name, arguments in jobs().items():
+            if not options.only or name in options.only:
+                measured.append(run(name, arguments, options.threads))
+        for power in options.growth:
+            make_trials("more", 10**power)
+            arguments = ["score", "more", "emb", "emb", "more.scores", "--force"]
+            measured.append(run(f"score, 10^{power} trials", arguments, options.threads))
+    if options.json:
+        options.json.write_text(json.dumps([asdict(m) for m in measured], indent=1) + "\n")
+
+
+def jobs() -> dict[str, list[str]]:
+    """Command lines by name, in the order in which they need each other."""
+    both = ["emb", "emb"]
+    return {
+        "score": ["score", "trials", *both, "scores"],
+        "score --submean": ["score", "trials", *both, "scores.submean", "--submean", "cohort"],
+        "asnorm": ["asnorm", "scores", *both, "cohort", "asnormed", "--stats", "stats"],
+        "asnorm --use-stats": [
+            "asnorm", "scores", *both, "cohort", "asnormed2", "--use-stats", "stats",
+        ],
+        "snorm": ["asnorm", "scores", *both, "cohort", "snormed", "--method", "snorm"],
+        "plda train": ["plda", "train", "spk2utt", "emb", "plda"],
+        "plda score": ["plda", "score", "plda", *both, "trials", "llrs"],
+        "mean": ["mean", "spk2utt", "emb", "means", "num_utts"],
+        "score --dense --top-k 1": ["score", "--dense", "cohort", "emb", "best", "--top-k", "1"],
+    }  # fmt: skip
+
+
+def make_tables() -> None:
+    """Embeddings of speakers with 24 utterances each, a cohort, spk2utt."""
+    generator = np.random.default_rng(0)
+    speakers = generator.standard_normal((NUM_EMBEDDINGS // 24 + 1, DIM)).astype(np.float32)
+    noise = generator.standard_normal((NUM_EMBEDDINGS, DIM)).astype(np.float32)
+    matrix = speakers[np.arange(NUM_EMBEDDINGS) // 24] + noise
+    write("emb", utt_ids(), matrix)
+    cohort = generator.standard_normal((NUM_COHORT, DIM)).astype(np.float32)
+    write("cohort", [f"cohort{row:05d}" for row in range(NUM_COHORT)], cohort)
+    with Path("spk2utt").open("w") as stream:
+        for speaker in range(NUM_EMBEDDINGS // 24):
+            utts = utt_ids()[24 * speaker : 24 * speaker + 24]
+            stream.write(f"id{speaker:05d} {' '.join(utts)}\n")
+
+
+def utt_ids() -> list[str]:
+    """Keys as long as those of VoxCeleb."""
+    if not _IDS:
+        _IDS.extend(
+            f"id{row // 24:05d}-abcdefghijk-{row % 24:05d}" for row in range(NUM_EMBEDDINGS)
+        )
+    return _IDS
+
+
+_IDS: list[str] = []
+
+
+def write(folder: str, ids: list[str], matrix: np.ndarray) -> None:
+    """Write a table of embeddings."""
+    with ArrayWriter(f"ark,scp:{folder}/xvector.ark,{folder}/xvector.scp") as writer:
+        for key, row in zip(ids, matrix, strict=True):
+            writer.write(key, row)
+
+
+def make_trials(path: str, num_trials: int) -> None:
+    """Distinct pairs in a scattered order, one in two of the same speaker, in blocks."""
+    ids = utt_ids()
+    with Path(path).open("w") as stream:
+        for start in range(0, num_trials, TRIALS_A_WRITE):
+            trial = np.arange(start, min(start + TRIALS_A_WRITE, num_trials))
+            # a stride without common divisor visits every utterance before it comes back
+            enroll = (trial * 88_883) % NUM_EMBEDDINGS
+            shift = 1 + trial // NUM_EMBEDDINGS
+            test = (enroll + shift) % NUM_EMBEDDINGS
+            same = enroll // 24 == test // 24
+            words = np.where(same, "target", "nontarget").tolist()
+            rows = zip(enroll.tolist(), test.tolist(), words, strict=True)
+            stream.write("".join([f"{ids[e]} {ids[t]} {word}\n" for e, t, word in rows]))
+
+
+def run(name: str, arguments: list[str], threads: int) -> Measured:
+    """Run a command in a process of its own and print what it took."""
+    count = str(threads)
+    paths = os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])
+    environment = dict(
+        os.environ, OMP_NUM_THREADS=count, OPENBLAS_NUM_THREADS=count, PYTHONPATH=paths
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.monotonic()
+    command = [sys.executable, "-c", _PEAK, *arguments]
+    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(arguments)}: {done.stderr}")
+    wall = time.monotonic() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    peak = int(done.stderr.rsplit("peak_kb=", 1)[1]) / 1e6
+    measured = Measured(name, round(cpu, 2), round(wall, 2), round(peak, 3))
+    print(f"{name:28s} {cpu:8.2f} CPU-s {wall:8.2f} s {peak:7.3f} GB", flush=True)
+    return measured
+
+
+# the high-water mark of the process itself: ru_maxrss starts from the parent's
+_PEAK = """
+import sys
+sys.argv[0] = "svtool"
+from sv_cli.cli import main
+try:
+    main()
+finally:
+    status = open("/proc/self/status").read()
+    print("peak_kb=" + status.partition("VmHWM:")[2].split()[0], file=sys.stderr)
+"""
+
+if __name__ == "__main__":
+    main()

@@ -151,6 +151,10 @@ class ArrayTable:
         else:
             self._arrays = dict(ArrayStream(spec))
 
+    def close(self) -> None:
+        """Close the archives; they are opened again when needed."""
+        self._reader.close()
+
     def keys(self) -> list[str]:
         """Return the keys in the order of the table."""
         return list(self._entries or self._arrays)

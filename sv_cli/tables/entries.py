@@ -37,6 +37,9 @@ class EntryReader:
     ) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        self.close()
+
     def __getstate__(self) -> dict[str, Any]:
         return {}
 

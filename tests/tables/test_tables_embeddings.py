@@ -1,0 +1,130 @@
+"""Embedding tables: one model, one size, every id."""
+
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from sv_cli.errors import TableError
+from sv_cli.tables.arrays import ArrayWriter
+from sv_cli.tables.embeddings import (
+    EmbeddingTable,
+    ModelInfo,
+    check_same_model,
+    read_embedding_pair,
+    read_embeddings,
+    speaker_means,
+    write_embeddings,
+)
+
+INFO = ModelInfo("0123456789abcdef", 4, 16000, "wespeaker", "eres2net")
+
+
+def table(ids="abc", info=INFO, dim=4):
+    matrix = np.random.default_rng(3).standard_normal((len(ids), dim)).astype(np.float32)
+    return EmbeddingTable(list(ids), matrix, info)
+
+
+def test_a_table_and_its_model_come_back(tmp_path):
+    write_embeddings(str(tmp_path / "emb"), table())
+    back = read_embeddings(str(tmp_path / "emb"))
+    assert (back.ids, back.info) == (["a", "b", "c"], INFO)
+    np.testing.assert_array_equal(back.matrix, table().matrix)
+    assert sorted(path.name for path in (tmp_path / "emb").iterdir()) == [
+        "xvector.ark",
+        "xvector.json",
+        "xvector.scp",
+    ]
+
+
+def test_an_old_json_does_not_stay(tmp_path):
+    write_embeddings(str(tmp_path / "emb"), table())
+    write_embeddings(str(tmp_path / "emb"), table(info=None))
+    assert read_embeddings(str(tmp_path / "emb")).info is None
+
+
+def test_rows_by_id(tmp_path):
+    one = table()
+    assert one.rows(["c", "a", "c"]).tolist() == [2, 0, 2]
+    with pytest.raises(TableError, match="lacks 2 embeddings: `y`, `x`"):
+        one.rows(["y", "a", "x", "y"])
+    np.testing.assert_array_equal(one.take(["c", "a"]).matrix, one.matrix[[2, 0]])
+
+
+def test_different_models_are_not_compared(tmp_path):
+    other = ModelInfo("fedcba9876543210", 4, 16000, "wespeaker", "ecapa")
+    write_embeddings(str(tmp_path / "one"), table())
+    write_embeddings(str(tmp_path / "two"), table(info=other))
+    with pytest.raises(TableError, match=r"different models: eres2net 0123.* and ecapa fedc"):
+        read_embedding_pair(str(tmp_path / "one"), str(tmp_path / "two"))
+    check_same_model(table(), table(info=None), table())
+    with pytest.raises(TableError, match="4 values, those of"):
+        check_same_model(table(), table(dim=5, info=None))
+
+
+def test_the_same_specifier_is_read_once(tmp_path, monkeypatch):
+    write_embeddings(f"ark:{tmp_path}/x.ark", table())
+    stdin = io.TextIOWrapper(io.BytesIO((tmp_path / "x.ark").read_bytes()))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    enroll, test = read_embedding_pair("ark:-", "ark:-")
+    assert enroll is test
+    assert enroll.ids == ["a", "b", "c"]
+
+
+def test_a_json_of_another_table_is_seen(tmp_path):
+    write_embeddings(str(tmp_path), table())
+    record = json.loads((tmp_path / "xvector.json").read_text())
+    (tmp_path / "xvector.json").write_text(json.dumps({**record, "embedding_dim": 5}))
+    with pytest.raises(TableError, match="4 values an embedding, but"):
+        read_embeddings(str(tmp_path))
+    (tmp_path / "xvector.json").write_text("{}")
+    with pytest.raises(TableError, match="not the record"):
+        read_embeddings(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"a": np.ones(3), "b": np.ones(4)}, "`b` is 4, no embedding; `a` is of another size"),
+        ({"a": np.ones((2, 3))}, "`a` is 2 x 3"),
+        ({"a": np.ones(3), "b": np.array([1, np.nan, 1])}, r"1 embeddings hold NaN.*`b`"),
+        ({}, "holds no embeddings"),
+    ],
+)
+def test_what_is_no_embedding(tmp_path, arrays, message):
+    with ArrayWriter(f"ark:{tmp_path}/x.ark") as writer:
+        for key, array in arrays.items():
+            writer.write(key, array)
+    with pytest.raises(TableError, match=message):
+        read_embeddings(f"{tmp_path}/x.ark")
+
+
+def test_large_values_are_not_taken_for_infinite(tmp_path):
+    big = EmbeddingTable(["a"], np.full((1, 4), 1e30, np.float32))
+    write_embeddings(f"ark:{tmp_path}/x.ark", big)
+    assert read_embeddings(f"{tmp_path}/x.ark").ids == ["a"]
+
+
+def test_means_of_speakers_both_ways_round():
+    one = table()
+    means = speaker_means(one, {"t": ["c"], "s": ["a", "b"]})
+    assert means.ids == ["t", "s"]
+    np.testing.assert_allclose(means.matrix[1], one.matrix[:2].mean(0), rtol=1e-6)
+    np.testing.assert_array_equal(means.matrix[0], one.matrix[2])
+    same = speaker_means(one, {"c": "t", "a": "s", "b": "s"})
+    np.testing.assert_array_equal(same.matrix, means.matrix)
+    with pytest.raises(TableError, match="without utterances: `u`"):
+        speaker_means(one, {"u": []})
+    with pytest.raises(TableError, match="lacks 1 embeddings: `q`"):
+        speaker_means(one, {"u": ["q"]})
+
+
+def test_the_mean_of_speakers_is_kaldis(shared, monkeypatch):
+    monkeypatch.chdir(shared / "golden" / "kaldi" / "plda")
+    from sv_cli.tables.text import read_spk2utt
+
+    means = speaker_means(read_embeddings("eval.lda.ln.ark"), read_spk2utt("enroll.spk2utt"))
+    expected = read_embeddings("enroll.mean.ark")
+    np.testing.assert_allclose(means.take(expected.ids).matrix, expected.matrix, rtol=0, atol=1e-6)

@@ -146,11 +146,11 @@ def read_conditions(source: str, trials: Trials) -> list[list[str]]:
     return [list(column) for column in zip(*[by_key[key] for key in keys], strict=True)]
 
 
-def recognise_list(trials: Trials) -> KnownList | None:
+def recognise_list(scored: ScoredTrials) -> KnownList | None:
     """Return the published list with these counts and, where its hash is known, these trials."""
-    target = np.asarray(trials.target, dtype=np.bool_)
+    target = scored.target
     for known in candidates(len(target), int(np.count_nonzero(target))):
-        if known.digest is None or known.digest == _digest(trials, target):
+        if known.digest is None or known.digest == _digest(scored.trials, target):
             return known
     return None
 

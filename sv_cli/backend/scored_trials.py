@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import PurePath
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sv_cli import logs
+from sv_cli.backend.aligned import read_aligned
 from sv_cli.errors import TableError, name_some
 from sv_cli.metrics.bootstrap import TrialSpeakers, speakers_of_target_trials
 from sv_cli.tables.scores import Scores, join, read_scores
@@ -22,8 +25,8 @@ class ScoredTrials:
 
     Attributes
     ----------
-    trials : Trials
-        Only trials that every system scored.
+    source : str
+        The trial list.
     target : ndarray of bool, shape (num_trials,)
     scores : ndarray of float64, shape (num_systems, num_trials)
     names : tuple of str, length num_systems
@@ -31,11 +34,17 @@ class ScoredTrials:
         Trials left out because a system had no score for them.
     """
 
-    trials: Trials
+    source: str
     target: Bools
     scores: NDArray[np.float64]
     names: tuple[str, ...]
-    num_missing: int
+    num_missing: int = 0
+    joined: Trials | None = None
+
+    @cached_property
+    def trials(self) -> Trials:
+        """The trials that every system scored; read when they are first asked for."""
+        return self.joined or read_trials(self.source, labels="required")
 
 
 def read_scored_trials(
@@ -58,6 +67,11 @@ def read_scored_trials(
         When keys do not match, a score is not finite, or all trials are of one class; the first
         five keys are named.
     """
+    aligned = read_aligned(source, score_sources)
+    if aligned is not None:
+        target = _check_labels(aligned[0], source)
+        logs.info(f"`{source}`: {len(target)} trials, scores in the same order")
+        return ScoredTrials(source, target, aligned[1], name_systems(score_sources))
     trials = read_trials(source, labels="required")
     columns = []
     for score_source in score_sources:
@@ -70,8 +84,9 @@ def read_scored_trials(
         present = np.asarray(~np.isnan(stacked).any(axis=0), dtype=np.bool_)
         num_missing = int(np.count_nonzero(~present))
         trials, stacked = select_trials(trials, present), stacked[:, present]
-    target = _check_labels(trials, source)
-    return ScoredTrials(trials, target, stacked, name_systems(score_sources), num_missing)
+    target = _check_labels(np.asarray(trials.target, dtype=np.bool_), source)
+    names = name_systems(score_sources)
+    return ScoredTrials(source, target, stacked, names, num_missing, trials)
 
 
 def _join(trials: Trials, scores: Scores, source: str, allow_missing: bool) -> NDArray[np.float64]:
@@ -100,8 +115,7 @@ def check_finite(scores: Scores, source: str) -> None:
         )
 
 
-def _check_labels(trials: Trials, source: str) -> Bools:
-    target = np.asarray(trials.target, dtype=np.bool_)
+def _check_labels(target: Bools, source: str) -> Bools:
     if target.all() or not target.any():
         kind = "target" if target.size and target.all() else "nontarget"
         raise TableError(

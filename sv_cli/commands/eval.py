@@ -117,7 +117,7 @@ def _print(scored: "ScoredTrials", reports: "Sequence[Report]", form: str) -> No
     from sv_cli.backend.evaluation import as_json, recognise_list
     from sv_cli.metrics.layout import LAYOUTS, result_table, threshold_table
 
-    known = recognise_list(scored.trials)
+    known = recognise_list(scored)
     if form == "json":
         record = as_json(scored, reports, known)
         logs.data(json.dumps(record, indent=1, allow_nan=False) + "\n")

@@ -15,7 +15,7 @@ from sv_cli.features.settings import FbankSettings, FrameSettings
 
 LOG_FLOOR = float(torch.finfo(torch.float32).eps)
 # Frames worked on at once by one CPU thread: the frames and their spectra stay in its L2 cache.
-_FRAMES_IN_CACHE = 192
+_FRAMES_IN_CACHE = 384
 _BINS_IN_BLOCK = 16
 
 
@@ -134,7 +134,7 @@ def _parts(rows: Tensor) -> Iterator[tuple[slice, slice]]:
         yield slice(None), slice(None)
         return
     limit = _FRAMES_IN_CACHE * torch.get_num_threads()
-    step = min(limit, count)
+    step = -(-count // -(-count // limit))  # parts of about equal length
     for row in range(0, num_rows, max(1, limit // count)):
         for frame in range(0, count, step):
             yield slice(row, row + max(1, limit // count)), slice(frame, frame + step)

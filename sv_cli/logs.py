@@ -66,6 +66,14 @@ def summary(message: str, **counts: int) -> None:
     _emit("summary", message, counts)
 
 
+def command_line(line: str, *, comment: str) -> None:
+    """Show a command that is about to run, as a person types it."""
+    if _state.json_lines:
+        _emit("info", comment, {"command_line": line})
+    elif _state.level >= 1:
+        _write(f"\n# {comment}\n$ {line}")
+
+
 def data(text: str) -> None:
     """Write text to stdout, which carries nothing but data."""
     sys.stdout.write(text)

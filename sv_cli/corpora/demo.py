@@ -34,7 +34,7 @@ SIZES: dict[str, Size] = {
         40,
         40,
         40,
-        (1.2, 1.8),
+        (1.6, 3.0),
     ),
     "small": Size(
         {"train": Part(24, 8), "cohort": Part(12, 4), "dev": Part(10, 8), "eval": Part(10, 8)},

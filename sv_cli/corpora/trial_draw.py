@@ -1,7 +1,7 @@
 """Draw trials from a list of utterances: every pair at most once, none with itself, seeded."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from random import Random
 
@@ -29,18 +29,11 @@ def draw_nontarget_pairs(
     """Return up to `num` pairs of utterances of the `allowed` pairs of speakers, evenly."""
     speakers = list(allowed)
     random.shuffle(speakers)
-    seen: set[Pair] = set()
-    misses = 0
-    pairs: list[Pair] = []
-    while speakers and len(pairs) < num and misses < 20 * len(speakers):
-        first, second = speakers[(len(pairs) + misses) % len(speakers)]
-        pair = (random.choice(spk2utt[first]), random.choice(spk2utt[second]))
-        if pair in seen:
-            misses += 1
-            continue
-        seen.add(pair)
-        pairs.append(_turned(pair, random))
-    return pairs
+    if sum(len(spk2utt[a]) * len(spk2utt[b]) for a, b in speakers) < 5 * num:
+        pairs = _all_pairs(spk2utt, speakers, num, random)
+    else:
+        pairs = _drawn_pairs(spk2utt, speakers, num, random)
+    return [_turned(pair, random) for pair in pairs]
 
 
 def draw_trials(
@@ -94,6 +87,27 @@ def draw_conditions(
         pairs = draw_nontarget_pairs(spk2utt, num[condition], random, allowed=allowed)
         rows += [(*pair, condition) for pair in pairs]
     return sorted(rows)
+
+
+def _all_pairs(
+    spk2utt: Mapping[str, Sequence[str]], speakers: Sequence[Pair], num: int, random: Random
+) -> list[Pair]:
+    queues = [list(product(spk2utt[a], spk2utt[b])) for a, b in speakers]
+    for queue in queues:
+        random.shuffle(queue)
+    return _round_robin(queues, num)
+
+
+def _drawn_pairs(
+    spk2utt: Mapping[str, Sequence[str]], speakers: Sequence[Pair], num: int, random: Random
+) -> list[Pair]:
+    pairs: dict[Pair, None] = {}
+    tries = 0
+    while len(pairs) < num:
+        first, second = speakers[tries % len(speakers)]
+        pairs[random.choice(spk2utt[first]), random.choice(spk2utt[second])] = None
+        tries += 1
+    return list(pairs)
 
 
 def write_trial_rows(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sv_cli.commands.skipping import finish
+
 if TYPE_CHECKING:
     from sv_cli.features.job import FeatureJob
     from sv_cli.features.making import Made
@@ -42,8 +44,8 @@ class FeatureRun:
     resume: bool
     force: bool
 
-    def make(self, job: "FeatureJob") -> "Made":
-        """Write the table, and in a data directory what goes with it."""
+    def make(self, job: "FeatureJob") -> "Made | None":
+        """Write the table, and what goes with it; None but in the first process of torchrun."""
         from sv_cli.features.making import make_table
         from sv_cli.features.sources import open_source, take_shard
         from sv_cli.tables.specifier import parse_wspecifier
@@ -59,7 +61,12 @@ class FeatureRun:
                 resume=self.resume,
                 force=self.force,
             )
-        if spec.scp and Path(spec.scp).parent == Path(self.data) and self.wanted == "feats":
+        if (
+            made
+            and spec.scp
+            and Path(spec.scp).parent == Path(self.data)
+            and self.wanted == "feats"
+        ):
             self._write_beside(made, job)
         return made
 
@@ -90,3 +97,11 @@ class FeatureRun:
 
         spec = parse_wspecifier(self._output(), wanted=self._name())
         return decide_from_features(self.data, spec, settings, force=self.force)
+
+
+def finish_made(made: "Made | None", what: str, max_skipped: int) -> None:
+    """Say the last line, in the one process that wrote the table."""
+    if made is not None:
+        done = len(made.frames)
+        text = f"wrote {what} of {done} utterances"
+        finish(text, done=done, skipped=made.skipped, max_skipped=max_skipped)

@@ -14,8 +14,9 @@ from sv_cli.commands.feature_run import (
     NumShards,
     Resume,
     Shard,
+    finish_made,
 )
-from sv_cli.commands.skipping import Force, MaxSkipped, finish
+from sv_cli.commands.skipping import Force, MaxSkipped
 from sv_cli.features.settings import FbankSettings
 from sv_cli.settings.flags import settings_flags
 
@@ -58,5 +59,4 @@ def make_fbank(
     job = FeatureJob(fbank, audio_root, channel, device, seed, compress)
     run = FeatureRun(data, feats, "feats", num_procs, num_shards, shard, resume, force)
     made = run.make(job)
-    what = f"wrote features of {len(made.frames)} utterances"
-    finish(what, done=len(made.frames), skipped=made.skipped, max_skipped=max_skipped)
+    finish_made(made, "features", max_skipped)

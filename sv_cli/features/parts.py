@@ -7,6 +7,7 @@ from the parts that stand, and the joined table is the same byte for byte.
 import json
 import multiprocessing
 import signal
+import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -29,6 +30,7 @@ from sv_cli.tables.packing import as_kaldi_array, pack_binary, pack_text
 from sv_cli.tables.text import check_key, encode
 
 _MAX_PART, _MIN_PART = 500, 16
+_POLL_SECONDS = 0.2
 
 
 @dataclass
@@ -53,22 +55,56 @@ def split_parts(utterances: Sequence[Utterance], num_procs: int) -> list[Sequenc
 
 
 def make_parts(
-    job: FeatureJob, utterances: Sequence[Utterance], folder: Path, *, num_procs: int = 1
+    job: FeatureJob,
+    utterances: Sequence[Utterance],
+    folder: Path,
+    *,
+    num_procs: int = 1,
+    world_size: int = 1,
 ) -> Generator[tuple[Path, Part], None, None]:
     """Make the parts that are missing in `folder`; give archive and record of each, in order.
+
+    Of `world_size` processes under torchrun this is the first, which waits for the others' parts.
 
     Raises
     ------
     SvError
         When a worker process dies.
     """
-    lists = split_parts(utterances, num_procs)
-    with logs.progress("utterances", total=len(utterances)) as progress:
+    lists = split_parts(utterances, world_size if world_size > 1 else num_procs)
+    if world_size > 1:
+        make_share(job, utterances, folder, rank=0, world_size=world_size)
+        make = _when_others_are_done
+    else:
         make = _in_workers if num_procs > 1 and len(lists) > 1 else _in_this_process
-        with closing(make(job, lists, folder, num_procs)) as parts:
-            for number, part in enumerate(parts):
-                progress.advance(len(lists[number]))
-                yield _archive(folder, number), part
+    with (
+        logs.progress("utterances", total=len(utterances)) as progress,
+        closing(make(job, lists, folder, num_procs)) as parts,
+    ):
+        for number, part in enumerate(parts):
+            progress.advance(len(lists[number]))
+            yield _archive(folder, number), part
+
+
+def make_share(
+    job: FeatureJob, utterances: Sequence[Utterance], folder: Path, *, rank: int, world_size: int
+) -> None:
+    """Make the parts that fall to one process of torchrun."""
+    torch.set_num_threads(1)
+    lists = split_parts(utterances, world_size)
+    for number in range(rank, len(lists), world_size):
+        make_part(job, lists[number], _archive(folder, number))
+
+
+def _when_others_are_done(
+    job: FeatureJob, lists: Sequence[Sequence[Utterance]], folder: Path, num_procs: int
+) -> Generator[Part, None, None]:
+    """Give parts as they appear; torchrun ends this process when another one fails."""
+    for number, utterances in enumerate(lists):
+        archive, fingerprint = _archive(folder, number), job.fingerprint(utterances)
+        while (part := _read_record(archive.with_suffix(".json"), archive, fingerprint)) is None:
+            time.sleep(_POLL_SECONDS)
+        yield part
 
 
 def _in_this_process(

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from sv_cli.audio.archive import index_archive
 from sv_cli.errors import SettingsError, TableError
+from sv_cli.tables.datadir import DataDir
 from sv_cli.tables.specifier import is_pipe, open_input, parse_rspecifier
-from sv_cli.tables.text import parse_number, read_rows, read_table
+from sv_cli.tables.text import read_table
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """A recording, or the segment of one in seconds; an `end` of -1 is the recording's."""
+    """A recording, or the part of one: seconds from `start` to `end`, None for its bounds."""
 
     utt: str
     rx: str
@@ -68,30 +69,10 @@ def take_shard(
 
 
 def _read_directory(path: Path) -> list[Utterance]:
-    wav = path / "wav.scp"
-    if not wav.is_file():
+    if not (path / "wav.scp").is_file():
         hint = "give a data directory, `scp:wav.scp` or `ark:wav.ark`"
         raise TableError(f"`{path}` has no wav.scp", hint=hint)
-    recordings = read_table(str(wav), what="wav.scp")
-    segments = path / "segments"
-    if not segments.exists():
-        return [Utterance(utt, rx) for utt, rx in recordings.items()]
-    rows = read_rows(str(segments), min_fields=4, max_fields=5, what="segments")
-    utterances = [_segment(row, recordings, f"{segments}:{i}") for i, row in enumerate(rows, 1)]
-    if len({utterance.utt for utterance in utterances}) < len(rows):
-        raise TableError(f"`{segments}`: a key stands there twice", hint="see `svtool data fix`")
-    return utterances
-
-
-def _segment(row: list[str], recordings: dict[str, str], place: str) -> Utterance:
-    utt, reco, *times = row
-    if reco not in recordings:
-        raise TableError(f"`{place}`: recording `{reco}` is not in wav.scp")
-    numbers = [parse_number(text) for text in times]
-    if None in numbers:
-        raise TableError(f"`{place}`: start, end and channel are numbers, got {' '.join(times)}")
-    start, end, *rest = (float(number or 0.0) for number in numbers)
-    return Utterance(utt, recordings[reco], start, end, int(rest[0]) if rest else None)
+    return [Utterance(*utterance) for utterance in DataDir.load(path).recordings()]
 
 
 def _read_archive(path: Path) -> list[Utterance]:

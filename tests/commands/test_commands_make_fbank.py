@@ -145,7 +145,7 @@ def test_segments(data):
         "s4": 13,
     }
     Path("data/segments").write_text("s1 nobody 0.05 0.2\n")
-    assert "`nobody` is not in wav.scp" in run("make-fbank", "data", "x", status=1).stderr
+    assert "nobody" in run("make-fbank", "data", "x", status=1).stderr
     Path("data/segments").write_text("s1 utt00 a 0.2\n")
     assert "data/segments:1" in run("make-fbank", "data", "x", status=1).stderr
 
@@ -327,6 +327,18 @@ def test_vad_of_waveforms_and_of_features(data):
     run("make-vad", "-", "out/vad", "--from-feats", stdin=feats, status=1)
     text = run("make-vad", "scp:data/wav.scp", "ark,t:-").stdout
     assert text.splitlines()[0].startswith("utt00  [ 0 0 0 ")
+
+
+def test_processes_of_torchrun_share_the_parts(data, monkeypatch):
+    run("make-fbank", "data", "whole")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("1", "0"):  # the first would wait for the second
+        monkeypatch.setenv("RANK", rank)
+        result = run("make-fbank", "data")
+        assert ("wrote features of 40 utterances" in result.stderr) == (rank == "0")
+    assert Path("data/feats.ark").read_bytes() == Path("whole/feats.ark").read_bytes()
+    assert ".feats.ark.parts" not in files()
+    run("make-fbank", "data", "-", status=2)
 
 
 def test_the_record_says_what_was_made(data):

@@ -175,7 +175,7 @@ def trial_features(
         if "ratio" in measure.forms:
             made["ratio"] = high / low
         columns += [made[form] for form in measure.forms]
-    return np.stack(columns, axis=1)
+    return np.stack(columns).T  # one column after the other in memory
 
 
 def fit_qmf(
@@ -196,7 +196,7 @@ def fit_qmf(
         As `trial_features` returns them.
     target : ndarray of bool, shape (num_trials,)
     """
-    rows = np.column_stack([scores, forms])
+    rows = np.vstack([scores, forms.T]).T
     fit = fit_logistic(rows, target, p_target=p_target, ridge=ridge)
     num_target = int(np.count_nonzero(target))
     return Qmf(

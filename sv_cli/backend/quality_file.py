@@ -169,16 +169,26 @@ def read_quality(source: str) -> Quality:
         raise TableError(
             f"`{source}:1`: no header `utt MEASURE...`", hint="make it with `svtool qmf measure`"
         )
-    ids: dict[str, int] = {}
-    values = np.empty((len(rows), len(header) - 1))
+    ids: set[str] = set()
+    values = np.empty((len(header) - 1, len(rows)))
     for row, (utt, *fields) in enumerate(rows):
-        numbers = [parse_number(field) for field in fields]
-        if utt in ids or len(fields) != len(header) - 1 or None in numbers:
+        if utt in ids or len(fields) != len(header) - 1:
             problem = f"`{utt}` repeats" if utt in ids else "not one number a measure"
             raise TableError(f"`{source}:{row + 2}`: {problem}")
-        ids[utt] = row
-        values[row] = np.array(numbers, dtype=np.float64)
-    return Quality(list(ids), dict(zip(header[1:], values.T, strict=True)))
+        ids.add(utt)
+    for column, name in enumerate(header[1:]):
+        values[column] = _numbers([row[column + 1] for row in rows], name, source)
+    return Quality([row[0] for row in rows], dict(zip(header[1:], values, strict=True)))
+
+
+def _numbers(fields: Sequence[str], name: str, source: str) -> list[float]:
+    try:
+        if "_" not in "".join(fields):  # Python reads `1_0` as 10
+            return list(map(float, fields))
+    except ValueError:
+        pass
+    row = next(row for row, field in enumerate(fields) if parse_number(field) is None)
+    raise TableError(f"`{source}:{row + 2}`: {name} `{fields[row]}` is not a number")
 
 
 def parse_tables(texts: Sequence[str]) -> list[tuple[str, str]]:

@@ -114,7 +114,8 @@ def test_chosen_features(folder, features, count):
         (lambda text: text.split("\n", 1)[1], "no header"),
         (lambda text: text + "s0-0 1 1 1 1\n", "`s0-0` repeats"),
         (lambda text: text + "x 1 1\n", "not one number a measure"),
-        (lambda text: text + "x 1 1 1 y\n", "not one number a measure"),
+        (lambda text: text + "x 1 1 1 y\n", ":66`: cohort_std `y` is not a number"),
+        (lambda text: text + "x 1 1 1 1_0\n", "cohort_std `1_0` is not a number"),
     ],
 )
 def test_spoilt_quality_tables_are_refused(folder, change, message):

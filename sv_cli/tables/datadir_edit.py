@@ -22,27 +22,26 @@ def restrict(data: DataDir, utts: Iterable[str]) -> DataDir:
     TableError
         When no utterance is left.
     """
-    kept = set(utts) & set(data.utts)
+    known = data.utt2spk or data.segments or data.wav or data.feats or {}
+    kept = [utt for utt in dict.fromkeys(utts) if utt in known]
     if not kept:
         raise TableError(f"`{data.path}`: no utterance is left")
     segments = _only(data.segments, kept)
-    recordings: set[str] = kept
+    recordings = kept
     if segments is not None:
-        recordings = {cut.recording for cut in segments.values()}
-    utt2spk = {utt: spk for utt, spk in data.utt2spk.items() if utt in kept}
-    keys = {"utt": kept, "spk": set(utt2spk.values()), "reco": recordings}
+        recordings = list(dict.fromkeys(cut.recording for cut in segments.values()))
+    utt2spk = _only(data.utt2spk, kept) or {}
+    keys = {"utt": kept, "spk": list(dict.fromkeys(utt2spk.values())), "reco": recordings}
     return replace(
         data,
-        wav={reco: rx for reco, rx in data.wav.items() if reco in recordings},
+        wav=_only(data.wav, recordings) or {},
         utt2spk=utt2spk,
         segments=segments,
         utt2dur=_only(data.utt2dur, kept),
         feats=_only(data.feats, kept),
         vad=_only(data.vad, kept),
         extra={
-            name: {
-                key: value for key, value in table.items() if key in keys[keyed_by(name) or "utt"]
-            }
+            name: _only(table, keys[keyed_by(name) or "utt"]) or {}
             for name, table in data.extra.items()
         },
     )
@@ -220,8 +219,9 @@ def _keys(table: dict[str, Value] | None, new: Callable[[str], str]) -> dict[str
     return None if table is None else {new(key): value for key, value in table.items()}
 
 
-def _only(table: dict[str, Value] | None, kept: set[str]) -> dict[str, Value] | None:
-    return None if table is None else {k: value for k, value in table.items() if k in kept}
+def _only(table: dict[str, Value] | None, kept: list[str]) -> dict[str, Value] | None:
+    """Pick keys from a table: as long as the list, not as the table, for splits into many parts."""
+    return None if table is None else {key: table[key] for key in kept if key in table}
 
 
 def _spread(data: DataDir, utts: list[str], count: int) -> list[str]:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from sv_cli import logs
 from sv_cli.backend.averages import refuse_overwrite_table
+from sv_cli.backend.cosine import Rows
 from sv_cli.backend.embedding_files import read_embedding_pair, read_embeddings
-from sv_cli.backend.joining import join_pairs
 from sv_cli.backend.plda import Adaptation, Plda, adapt_plda, smooth_plda
 from sv_cli.backend.plda_chain import Given, fit_front, train_plda
 from sv_cli.backend.plda_file import read_plda, write_plda
@@ -19,6 +19,7 @@ from sv_cli.backend.plda_score import project, score_conversation, score_pairs
 from sv_cli.backend.plda_settings import AdaptSettings, LengthNorm, PldaSettings
 from sv_cli.backend.sides import Side, Sides, read_mean
 from sv_cli.backend.speakers import Groups, group_means, group_rows
+from sv_cli.backend.trial_scores import score_list
 from sv_cli.errors import SvError, TableError, name_some
 from sv_cli.tables.arrays import ArrayWriter, read_array, read_scalars, write_array
 from sv_cli.tables.embeddings import (
@@ -26,9 +27,7 @@ from sv_cli.tables.embeddings import (
     check_same_model,
     write_embeddings,
 )
-from sv_cli.tables.scores import write_scores
 from sv_cli.tables.text import read_spk2utt
-from sv_cli.tables.trials import read_trials
 
 Matrix = NDArray[np.float64]
 
@@ -164,25 +163,18 @@ def score(
     plda = smooth_plda(read_plda(model.plda), model.smoothing)
     sides = _read_sides(model, enroll, test, models=models, allow_missing=allow_missing)
     sides = _project_sides(plda, sides, length_norm)
-    trials = read_trials(trials_file)
-    pairs = join_pairs(
-        sides,
-        trials.enroll_ids,
-        trials.test_ids,
-        enroll=trials.enroll,
-        test=trials.test,
-        allow_missing=allow_missing,
-    )
-    found = score_pairs(
-        plda,
-        sides.enroll.matrix,
-        sides.test.matrix,
-        enroll_rows=pairs.enroll_rows,
-        test_rows=pairs.test_rows,
-        num_utts=sides.enroll.counts,
-    )
-    write_scores(scores_file, pairs.as_scores(trials, found))
-    return len(found), pairs.num_skipped
+
+    def log_ratio(enroll_rows: Rows, test_rows: Rows) -> Matrix:
+        return score_pairs(
+            plda,
+            sides.enroll.matrix,
+            sides.test.matrix,
+            enroll_rows=enroll_rows,
+            test_rows=test_rows,
+            num_utts=sides.enroll.counts,
+        )
+
+    return score_list(trials_file, sides, log_ratio, scores_file, allow_missing=allow_missing)
 
 
 def _read_sides(

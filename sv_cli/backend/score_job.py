@@ -4,18 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sv_cli.atomic import atomic_path
-from sv_cli.backend.cosine import Selected, dot_pairs, iterate_dense, select_scores
-from sv_cli.backend.joining import join_pairs
+from sv_cli.backend.cosine import Rows, Selected, dot_pairs, iterate_dense, select_scores
 from sv_cli.backend.sides import Average, Side, Sides, read_sides
+from sv_cli.backend.trial_scores import format_scores, score_list
 from sv_cli.errors import SettingsError
-from sv_cli.tables.scores import write_scores
 from sv_cli.tables.specifier import open_output
-from sv_cli.tables.text import encode, write_table
-from sv_cli.tables.trials import read_trials
-
-LINES_A_WRITE = 1 << 16
+from sv_cli.tables.text import write_table
 
 
 @dataclass(frozen=True)
@@ -52,23 +49,14 @@ def score_trials(files: Sequence[str], options: ScoreOptions) -> tuple[int, int]
     trials_file, enroll, test, scores_file = files
     # embeddings first, so that trials may come from a pipe that waits for them
     sides = options.read(enroll, test)
-    trials = read_trials(trials_file)
-    pairs = join_pairs(
-        sides,
-        trials.enroll_ids,
-        trials.test_ids,
-        enroll=trials.enroll,
-        test=trials.test,
-        allow_missing=options.allow_missing,
-    )
-    scores = dot_pairs(
-        sides.enroll.matrix,
-        sides.test.matrix,
-        enroll_rows=pairs.enroll_rows,
-        test_rows=pairs.test_rows,
-    )
-    write_scores(scores_file, pairs.as_scores(trials, scores))
-    return len(scores), pairs.num_skipped
+
+    def score(enroll_rows: Rows, test_rows: Rows) -> NDArray[np.float32]:
+        return dot_pairs(
+            sides.enroll.matrix, sides.test.matrix, enroll_rows=enroll_rows, test_rows=test_rows
+        )
+
+    allow_missing = options.allow_missing
+    return score_list(trials_file, sides, score, scores_file, allow_missing=allow_missing)
 
 
 def score_rectangle(files: Sequence[str], options: ScoreOptions, limits: Limits) -> int:
@@ -92,7 +80,7 @@ def score_rectangle(files: Sequence[str], options: ScoreOptions, limits: Limits)
     with open_output(target) as stream:
         for kept in _selected(sides, limits):
             num_scores += len(kept.score)
-            for text in _lines(kept, sides):
+            for text in format_scores(sides, kept.enroll, kept.test, kept.score):
                 stream.write(text)
     return num_scores
 
@@ -101,15 +89,6 @@ def _selected(sides: Sides, limits: Limits) -> Iterator[Selected]:
     for rows, scores in iterate_dense(sides.enroll.matrix, sides.test.matrix):
         kept = select_scores(scores, top_k=limits.top_k, threshold=limits.threshold)
         yield Selected(kept.enroll, kept.test + rows.start, kept.score)
-
-
-def _lines(kept: Selected, sides: Sides) -> Iterator[bytes]:
-    for start in range(0, len(kept.score), LINES_A_WRITE):
-        part = slice(start, start + LINES_A_WRITE)
-        enroll = map(sides.enroll.ids.__getitem__, kept.enroll[part].tolist())
-        test = map(sides.test.ids.__getitem__, kept.test[part].tolist())
-        rows = zip(enroll, test, kept.score[part].tolist(), strict=True)
-        yield encode("".join([f"{e} {t} {s:.9g}\n" for e, t, s in rows]))
 
 
 def _write_array(target: str, sides: Sides) -> int:

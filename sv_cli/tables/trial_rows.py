@@ -40,12 +40,12 @@ class TrialRows:
 class _Keys:
     """Rows by the raw bytes of a key."""
 
-    def __init__(self, index: Mapping[str, int]) -> None:
-        self._rows = {encode(key): row for key, row in index.items()}
+    def __init__(self, rows: dict[bytes, int]) -> None:
+        self.rows = rows
         self.missing: dict[bytes, None] = {}
 
     def find(self, tokens: list[bytes]) -> Ids:
-        rows = np.fromiter(map(self._rows.get, tokens, repeat(-1)), np.int32, len(tokens))
+        rows = np.fromiter(map(self.rows.get, tokens, repeat(-1)), np.int32, len(tokens))
         self.missing.update((tokens[at], None) for at in np.flatnonzero(rows < 0).tolist())
         return rows
 
@@ -72,8 +72,9 @@ def iterate_trial_rows(
     TableError
         As `read_trials`.
     """
-    enroll = _Keys(enroll_index)
-    test = enroll if test_index is enroll_index else _Keys(test_index)
+    rows = _by_bytes(enroll_index)
+    enroll = _Keys(rows)
+    test = _Keys(rows if test_index is enroll_index else _by_bytes(test_index))
     parts: list[tuple[Ids, Ids]] = []
     form: _Format | None = None
     num_trials = num_pending = num_chunks = 0
@@ -93,6 +94,10 @@ def iterate_trial_rows(
     yield _join(parts, (enroll, test), source)
 
 
+def _by_bytes(index: Mapping[str, int]) -> dict[bytes, int]:
+    return {encode(key): row for key, row in index.items()}
+
+
 def _find(block: Block, form: _Format, source: str, keys: tuple[_Keys, _Keys]) -> tuple[Ids, Ids]:
     if form.label is not None:
         _labels(block, form, source)  # raises for a word that is no label
@@ -108,6 +113,6 @@ def _join(parts: list[tuple[Ids, Ids]], keys: tuple[_Keys, _Keys], source: str) 
 
 def _refuse_repeated(enroll: Ids, test: Ids, keys: tuple[_Keys, _Keys], source: str) -> None:
     known: NDArray[np.bool_] = (enroll >= 0) & (test >= 0)
-    ids = [[decode(key) for key in side._rows] for side in keys]
+    ids = [[decode(key) for key in side.rows] for side in keys]
     codes = pair_codes(enroll[known], test[known], len(ids[1]))
     raise_repeated_pairs(codes, ids[0], ids[1], f"`{source}`", line_numbers=bool(known.all()))

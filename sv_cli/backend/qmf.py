@@ -164,18 +164,24 @@ def trial_features(
     enroll, test : ndarray of int, shape (num_trials,)
         Rows of `quality` on both sides.
     """
-    columns: list[Floats] = []
+    made = np.empty((sum(len(measure.forms) for measure in features), len(enroll)))
+    rows = iter(made)  # one form after the other in memory
     for measure in features:
         values = quality.select(measure)
         one, other = values[enroll], values[test]
         low, high = np.minimum(one, other), np.maximum(one, other)
-        made = {"min": low, "max": high}
-        if "difference" in measure.forms:
-            made["difference"] = high - low
-        if "ratio" in measure.forms:
-            made["ratio"] = high / low
-        columns += [made[form] for form in measure.forms]
-    return np.stack(columns).T  # one column after the other in memory
+        for form in measure.forms:
+            _fill(form, low, high, out=next(rows))
+    return made.T
+
+
+def _fill(form: Form, low: Floats, high: Floats, *, out: Floats) -> None:
+    if form == "difference":
+        np.subtract(high, low, out=out)
+    elif form == "ratio":
+        np.divide(high, low, out=out)
+    else:
+        out[:] = low if form == "min" else high
 
 
 def fit_qmf(

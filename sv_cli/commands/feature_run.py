@@ -61,14 +61,12 @@ class FeatureRun:
                 resume=self.resume,
                 force=self.force,
             )
-        if (
-            made
-            and spec.scp
-            and Path(spec.scp).parent == Path(self.data)
-            and self.wanted == "feats"
-        ):
+        if made and self.wanted == "feats" and self._is_inside(spec.scp):
             self._write_beside(made, job)
         return made
+
+    def _is_inside(self, scp: str | None) -> bool:
+        return scp is not None and Path(scp).parent == Path(self.data)
 
     def _name(self) -> str:
         return self.wanted if self.num_shards == 1 else f"{self.wanted}.{self.shard}"

@@ -175,3 +175,29 @@ def test_wespeaker(shared, tmp_path):
         run("score", golden / f"trials.{part}", table, table, tmp_path / part, *mean)
         reference = golden / f"{part}.cosine-submean.score"
         assert largest_difference(tmp_path / part, reference) < 2e-5
+
+
+def test_long_lists_are_worked_off_in_chunks(world, monkeypatch):
+    from sv_cli.tables import text, trial_rows
+
+    files = [world / "trials", world / "emb", world / "emb"]
+    run("score", *files, world / "whole")
+    monkeypatch.setattr(text, "_BLOCK", 64)
+    monkeypatch.setattr(trial_rows.iterate_trial_rows, "__kwdefaults__", {"chunk_trials": 10})
+    result = run("score", *files, world / "parts")
+    assert "repeated pairs were looked for in parts of it" in result.stderr
+    assert (world / "parts").read_bytes() == (world / "whole").read_bytes()
+    lines = (world / "trials").read_text().splitlines()
+    world.text("late", [*lines, "nobody s00-1 target"])
+    result = run("score", world / "late", *files[1:], world / "late.out")
+    assert "`nobody`" in message(result)
+    assert not (world / "late.out").exists()
+
+
+def test_repeated_pairs_are_named(world):
+    lines = (world / "trials").read_text().splitlines()
+    world.text("twice", [*lines, lines[2]])
+    result = run("score", world / "twice", world / "emb", world / "emb", world / "out")
+    assert result.exit_code == 1
+    assert f"(lines 3 and {len(lines) + 1})" in message(result)
+    assert not (world / "out").exists()

@@ -21,7 +21,9 @@ from sv_cli.tables.text import decode, parse_number
 Array = NDArray[Any]
 
 _SIZE = struct.Struct("<i")
-_RECORD = re.compile(rb"(\S+)[ \t]\0B([FD])([VM]) \x04(.{4})(?:(?<=M \x04.{4})\x04(.{4}))?", re.S)
+_HEADER = rb"\0B([FD])([VM]) \x04(.{4})(?:(?<=M \x04.{4})\x04(.{4}))?"
+_OBJECT = re.compile(_HEADER, re.S)
+_RECORD = re.compile(rb"(\S+)[ \t]" + _HEADER, re.S)
 _NOT_BLANK = re.compile(rb"\S")
 _BLANK = re.compile(rb"\s")
 _LINE_END = re.compile(rb"\n")
@@ -43,7 +45,7 @@ def iterate_records(cursor: Cursor) -> Iterator[tuple[str, int, Array]]:
     """
     while True:
         match = _RECORD.match(cursor.buffer, cursor.position)
-        record = _view(cursor, match) if match else None
+        record = _view_record(cursor, match) if match else None
         if record is None:
             key = read_key(cursor)
             if key is None:
@@ -90,6 +92,11 @@ def read_object(cursor: Cursor, what: str, *, dtype: DTypeLike = np.float32) -> 
     dtype : numpy type
         Type of numbers in a text object.
     """
+    match = _OBJECT.match(cursor.buffer, cursor.position)
+    if match:
+        values = _view(cursor, match.groups(), match.end())
+        if values is not None:
+            return values
     cursor.have(8)
     head = cursor.buffer[cursor.position : cursor.position + 8]
     if head.startswith(b"\0B"):
@@ -104,29 +111,33 @@ def read_object(cursor: Cursor, what: str, *, dtype: DTypeLike = np.float32) -> 
     return _read_text(cursor, what, dtype)
 
 
-def _view(cursor: Cursor, match: "re.Match[bytes]") -> tuple[str, int, Array] | None:
+def _view_record(cursor: Cursor, match: "re.Match[bytes]") -> tuple[str, int, Array] | None:
     """Return the record of a float matrix or vector that lies whole in the buffer."""
-    raw, precision, kind, first, second = match.groups()
-    (rows,) = _SIZE.unpack(first)
-    count = rows
-    if kind == b"M":
-        if second is None:
-            return None
-        (cols,) = _SIZE.unpack(second)
-        count = rows * cols
-        if cols < 0:
-            return None
-    real = _REAL[precision]
-    start = match.end()
-    end = start + count * real.itemsize
-    if rows < 0 or end > len(cursor.buffer):
-        return None
-    values = np.frombuffer(cursor.buffer, real, count, start)
-    if kind == b"M":
-        values = values.reshape(rows, cols)
+    raw = match.group(1)
     offset = cursor.offset + len(raw) + 1
+    values = _view(cursor, match.groups()[1:], match.end())
+    return None if values is None else (_key(cursor, raw), offset, values)
+
+
+def _view(cursor: Cursor, header: tuple[bytes, ...], start: int) -> Array | None:
+    """Return the float matrix or vector whose data begin at `start`, if the buffer holds it."""
+    precision, kind, first, second = header
+    (rows,) = _SIZE.unpack(first)
+    real = _REAL[precision]
+    if kind == b"V":
+        end = start + rows * real.itemsize
+        if rows < 0 or end > len(cursor.buffer):
+            return None
+        cursor.position = end
+        return np.frombuffer(cursor.buffer, real, rows, start)
+    if second is None:
+        return None
+    (cols,) = _SIZE.unpack(second)
+    end = start + rows * cols * real.itemsize
+    if rows < 0 or cols < 0 or end > len(cursor.buffer):
+        return None
     cursor.position = end
-    return _key(cursor, raw), offset, values
+    return np.frombuffer(cursor.buffer, real, rows * cols, start).reshape(rows, cols)
 
 
 def _key(cursor: Cursor, raw: bytes) -> str:

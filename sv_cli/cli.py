@@ -105,7 +105,9 @@ def start(
 
 def command(name: str, function: Callable[..., None], group: typer.Typer = app) -> None:
     """Register a command with the options that all commands share."""
-    group.command(name, context_settings=CONTEXT)(_with_common_options(function))
+    help_text = inspect.cleandoc(function.__doc__ or "").replace("\\b\n", "\b\n")
+    register = group.command(name, help=help_text, context_settings=CONTEXT)
+    register(_with_common_options(function))
 
 
 def group(

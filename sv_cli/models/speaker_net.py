@@ -98,14 +98,15 @@ class HeadPooling(Pooling):
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, channels, bins, frames) to (batch, 2 * in_dim): all means, all deviations."""
         flat = flatten_frequency(x)
-        weights = torch.softmax(widen(self.attention["last_affine"](flat)), dim=-1)
-        num_frames = flat.shape[-1]
-        # One row a head: (batch * heads, in_dim / heads, frames), (batch * heads, 1, frames).
-        parts = flat.reshape(-1, self.in_dim // NUM_HEADS, num_frames)
-        stats = weighted_moments(parts, weights.reshape(-1, 1, num_frames), eps=VARIANCE_FLOOR)
-        # (batch, heads, 2, in_dim / heads) -> (batch, 2 * in_dim)
-        stats = stats.reshape(-1, NUM_HEADS, 2, self.in_dim // NUM_HEADS).transpose(1, 2)
-        return narrow(stats.flatten(1), x)
+        weights = torch.softmax(widen(self.attention["last_affine"](flat)), dim=-1).unsqueeze(2)
+        # One part of the channels a head: (batch, heads, in_dim / heads, frames).
+        parts = widen(flat).reshape(-1, NUM_HEADS, self.in_dim // NUM_HEADS, flat.shape[-1])
+        mean = (weights * parts).sum(-1)
+        # Not (weights * parts) * parts: where one frame has nearly all the weight the difference
+        # is all rounding, which the published order of products keeps as it was in training.
+        variance = (weights * parts.square()).sum(-1) - mean.square()
+        std = variance.clamp(min=VARIANCE_FLOOR).sqrt()
+        return narrow(torch.cat([mean.flatten(1), std.flatten(1)], dim=1), x)
 
 
 class ConvReluNorm(nn.Module):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sv_cli.backend.center import check_vectors, magnitudes, subtract_mean
 from sv_cli.backend.qmf import Quality
@@ -15,18 +16,20 @@ from sv_cli.backend.sides import read_mean
 from sv_cli.errors import SettingsError, TableError, name_some
 from sv_cli.tables.arrays import iterate_arrays
 from sv_cli.tables.embeddings import read_embeddings
+from sv_cli.tables.pairs import read_column_blocks
 from sv_cli.tables.specifier import open_output
 from sv_cli.tables.text import (
+    decode,
     encode,
     parse_number,
     read_floats,
-    read_rows,
     read_spk2utt,
     sort_keys,
 )
 
 Column = Mapping[str, float]
 KEY_NAME = "utt"
+_MOST_FIELDS = 64
 
 
 @dataclass(frozen=True)
@@ -164,31 +167,33 @@ def read_quality(source: str) -> Quality:
     TableError
         When there is no header, an utterance repeats, or a value is no number.
     """
-    header, *rows = read_rows(source, min_fields=2, max_fields=64, what="quality")
+    columns: list[list[bytes]] = []
+    for block in read_column_blocks(source, allowed=set(range(2, _MOST_FIELDS)), what="quality"):
+        columns = columns or [[] for _ in block.columns]
+        for column, part in zip(columns, block.columns, strict=True):
+            column += part
+    header = [decode(column[0]) for column in columns]
     if header[0] != KEY_NAME or len(set(header)) != len(header):
         raise TableError(
             f"`{source}:1`: no header `utt MEASURE...`", hint="make it with `svtool qmf measure`"
         )
-    ids: set[str] = set()
-    values = np.empty((len(header) - 1, len(rows)))
-    for row, (utt, *fields) in enumerate(rows):
-        if utt in ids or len(fields) != len(header) - 1:
-            problem = f"`{utt}` repeats" if utt in ids else "not one number a measure"
-            raise TableError(f"`{source}:{row + 2}`: {problem}")
-        ids.add(utt)
-    for column, name in enumerate(header[1:]):
-        values[column] = _numbers([row[column + 1] for row in rows], name, source)
-    return Quality([row[0] for row in rows], dict(zip(header[1:], values, strict=True)))
+    ids = [decode(utt) for utt in columns[0][1:]]
+    if len(set(ids)) != len(ids):
+        first = {utt: row for row, utt in reversed(list(enumerate(ids)))}
+        row = next(row for row, utt in enumerate(ids) if first[utt] != row)
+        raise TableError(f"`{source}:{row + 2}`: `{ids[row]}` repeats")
+    numbers = [_numbers(column[1:], source) for column in columns[1:]]
+    return Quality(ids, dict(zip(header[1:], numbers, strict=True)))
 
 
-def _numbers(fields: Sequence[str], name: str, source: str) -> list[float]:
+def _numbers(fields: Sequence[bytes], source: str) -> NDArray[np.float64]:
     try:
-        if "_" not in "".join(fields):  # Python reads `1_0` as 10
-            return list(map(float, fields))
+        if b"_" not in b"".join(fields):  # Python reads `1_0` as 10
+            return np.array(list(map(float, fields)))
     except ValueError:
         pass
     row = next(row for row, field in enumerate(fields) if parse_number(field) is None)
-    raise TableError(f"`{source}:{row + 2}`: {name} `{fields[row]}` is not a number")
+    raise TableError(f"`{source}:{row + 2}`: `{decode(fields[row])}` is not a number")
 
 
 def parse_tables(texts: Sequence[str]) -> list[tuple[str, str]]:

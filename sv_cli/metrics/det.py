@@ -84,8 +84,8 @@ def _draw_det(axes: Any, name: str, sweep: Sweep, points: PointSet, *, colour: s
         place = probit(np.array([sweep.p_fa[at], sweep.p_miss[at]]))
         if np.isfinite(place).all():
             axes.plot(*place, "^", color=colour, markersize=5, markerfacecolor="white")
-    # the picture starts where the rarer class still has a few errors to count
-    return max(float(min(3 / sweep.num_target, 3 / sweep.num_nontarget, value)), 1e-4)
+    # the picture starts at one error of the more frequent class
+    return max(float(min(1 / sweep.num_target, 1 / sweep.num_nontarget, value)), 1e-4)
 
 
 def _probit_axes(axes: Any, lowest: float) -> None:

@@ -112,10 +112,10 @@ def test_chosen_features(folder, features, count):
     ("change", "message"),
     [
         (lambda text: text.split("\n", 1)[1], "no header"),
-        (lambda text: text + "s0-0 1 1 1 1\n", "`s0-0` repeats"),
-        (lambda text: text + "x 1 1\n", "not one number a measure"),
-        (lambda text: text + "x 1 1 1 y\n", ":66`: cohort_std `y` is not a number"),
-        (lambda text: text + "x 1 1 1 1_0\n", "cohort_std `1_0` is not a number"),
+        (lambda text: text + "s0-0 1 1 1 1\n", ":66`: `s0-0` repeats"),
+        (lambda text: text + "x 1 1\n", ":66`: 3 fields in quality"),
+        (lambda text: text + "x 1 1 1 y\n", ":66`: `y` is not a number"),
+        (lambda text: text + "x 1 1 1 1_0\n", ":66`: `1_0` is not a number"),
     ],
 )
 def test_spoilt_quality_tables_are_refused(folder, change, message):

@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Annotated, Any, Literal
 
 import typer
+from typer.models import OptionInfo
 
 from sv_cli import __version__, logs
 from sv_cli.commands import (
@@ -149,10 +150,18 @@ def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
         inspect.Parameter(name, keyword, default=default, annotation=annotation)
         for name, (annotation, default) in COMMON.items()
     ]
-    own = [p.replace(kind=keyword) for p in own]
+    own = [_without_env_note(p.replace(kind=keyword)) for p in own]
     context = inspect.Parameter("ctx", keyword, annotation=typer.Context)
     replace_signature(run, [context, *own, *shared])
     return run
+
+
+def _without_env_note(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Leave `[env var: ...]` out of the help: every option has one, named by one rule."""
+    for note in getattr(parameter.annotation, "__metadata__", ()):
+        if isinstance(note, OptionInfo):
+            note.show_envvar = bool(note.envvar)
+    return parameter
 
 
 def _configure(ctx: typer.Context, common: dict[str, Any]) -> None:

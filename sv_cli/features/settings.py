@@ -149,6 +149,8 @@ class FrontendSettings(FbankSettings):
 _MEL = FrontendSettings(kind="mel", window_type="hamming", sample_scale=1.0, low_freq=0.0)
 FRONTENDS: dict[str, FrontendSettings] = {
     "wespeaker": FrontendSettings(window_type="hamming", dither=1.0),
+    "wespeaker-60": FrontendSettings(window_type="hamming", dither=1.0, num_mel_bins=60),
+    "wespeaker-72": FrontendSettings(window_type="hamming", dither=1.0, num_mel_bins=72),
     "3dspeaker": FrontendSettings(window_type="povey", sample_scale=1.0),
     "speaker-net": _MEL,
     "speaker-net-kaldi": FrontendSettings(use_energy=True),

@@ -10,7 +10,7 @@ from torch import Tensor
 from sv_cli import logs
 from sv_cli.checkpoints.model_file import ModelFile, load_weights
 from sv_cli.checkpoints.state import TrainingState
-from sv_cli.errors import TrainingError
+from sv_cli.errors import SettingsError, TrainingError
 from sv_cli.features.frontend import Frontend
 from sv_cli.features.settings import FrontendSettings
 from sv_cli.losses.margin_schedule import MarginSchedule
@@ -93,6 +93,12 @@ class Trainer:
         settings, device = self.settings, self.world.device
         torch.manual_seed(settings.seed)
         self.encoder = build_model(settings.model, **settings.model_options)
+        if self.encoder.feat_dim != self.frontend.feat_dim:
+            raise SettingsError(
+                f"`{settings.model}` takes {self.encoder.feat_dim} features a frame, the front-end "
+                f"gives {self.frontend.feat_dim}",
+                hint="change `model_options.feat_dim` or `frontend_options.num_mel_bins`",
+            )
         head = make_head(
             settings.loss,
             embedding_dim=self.encoder.embedding_dim,

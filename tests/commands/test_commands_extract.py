@@ -1,0 +1,256 @@
+"""`svtool extract`: sources, outputs, processes, resumption, what is skipped."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from typer.testing import CliRunner
+
+from sv_cli.audio import notices
+from sv_cli.checkpoints.model_file import ModelFile, save_model
+from sv_cli.cli import app
+from sv_cli.features.settings import find_frontend
+from sv_cli.models.registry import build_model
+from sv_cli.tables.arrays import read_arrays
+from sv_cli.tables.embeddings import read_embeddings
+
+OPTIONS = {"m_channels": 4, "num_blocks": (1, 1, 1, 1), "embedding_dim": 16}
+NUM_UTTS = 40
+COMMAND = [sys.executable, "-m", "sv_cli", "extract"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_said(monkeypatch):
+    monkeypatch.setattr(notices, "_said", set())
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """A model, and a data directory of 40 short recordings in no order."""
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    encoder = build_model("resnet34", **OPTIONS)
+    weights = encoder.state_dict()
+    save_model("model.pt", ModelFile("resnet34", OPTIONS, find_frontend("wespeaker"), weights))
+    draw = np.random.default_rng(0)
+    lines = []
+    Path("wav").mkdir()
+    for number in range(NUM_UTTS):
+        samples = (draw.standard_normal(4000 + 160 * number) * 2000).astype(np.int16)
+        soundfile.write(f"wav/{number:02d}.wav", samples, 16000)
+        lines.append(f"utt{number:02d} wav/{number:02d}.wav\n")
+    Path("data").mkdir()
+    Path("data/wav.scp").write_text("".join(reversed(lines)))
+    return tmp_path
+
+
+def run(*arguments, status=0, stdin=None):
+    arguments = ["extract", "model.pt", *map(str, arguments)]
+    result = CliRunner().invoke(app, arguments, input=stdin)
+    assert result.exit_code == status, result.stderr + str(result.exception)
+    return result
+
+
+def table(folder):
+    return Path(folder, "xvector.ark").read_bytes()
+
+
+def test_a_directory_receives_all_that_belongs_to_it(data):
+    result = run("data", "out")
+    assert result.stdout == ""
+    assert "precision" in result.stderr
+    assert result.stderr.splitlines()[-1].endswith("wrote 40 embeddings, skipped 0")
+    names = sorted(path.name for path in Path("out").iterdir())
+    assert names == [".done", "xvector.ark", "xvector.json", "xvector.scp"]
+    embeddings = read_embeddings("out")
+    assert embeddings.ids == [f"utt{number:02d}" for number in range(NUM_UTTS)]
+    assert embeddings.matrix.shape == (NUM_UTTS, 16)
+    assert embeddings.info.model == "resnet34"
+
+
+def test_processes_and_pipes_give_the_same_bytes(data):
+    run("data", "one")
+    run("data", "two", "--num-procs", 2)
+    assert table("two") == table("one")
+    assert run("scp:data/wav.scp").stdout_bytes == table("one")
+    run("data", "ark:flat.ark")
+    assert Path("flat.ark").read_bytes() == table("one")
+    assert Path("flat.json").exists()
+
+
+def test_an_archive_of_recordings_comes_through_a_pipe(data):
+    archive = b"".join(
+        f"utt{number:02d} ".encode() + Path(f"wav/{number:02d}.wav").read_bytes()
+        for number in range(3)
+    )
+    given = run("ark:-", "ark:-", stdin=archive).stdout_bytes
+    Path("given.ark").write_bytes(given)
+    run("data", "out")
+    expected = read_arrays("out/xvector.scp")
+    for utt, embedding in read_arrays("ark:given.ark").items():
+        np.testing.assert_array_equal(embedding, expected[utt])
+
+
+def test_features_give_what_their_recordings_give(data):
+    arguments = ["make-fbank", "data", "feats", "--window-type", "hamming"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    run("data", "wavs")
+    run("feats/feats.scp", "feats_out")
+    assert table("feats_out") == table("wavs")
+    run("scp:feats/feats.scp", "told", "--feats")
+    assert table("told") == table("wavs")
+    stored = Path("feats/feats.ark").read_bytes()
+    streamed = run("ark:-", "-", "--feats", stdin=stored).stdout_bytes
+    Path("streamed.ark").write_bytes(streamed)
+    expected = read_arrays("wavs/xvector.scp")
+    for utt, embedding in read_arrays("ark:streamed.ark").items():
+        np.testing.assert_array_equal(embedding, expected[utt])
+
+
+def test_shards_join_to_the_whole(data):
+    run("data", "whole")
+    for shard in (1, 2, 3):
+        run("data", f"part{shard}", "--num-shards", 3, "--shard", shard)
+    parts = [read_arrays(f"part{shard}/xvector.scp") for shard in (1, 2, 3)]
+    whole = read_arrays("whole/xvector.scp")
+    assert sum(map(len, parts)) == NUM_UTTS
+    for utt, embedding in whole.items():
+        (found,) = [part[utt] for part in parts if utt in part]
+        np.testing.assert_array_equal(found, embedding)
+
+
+def test_torchrun_ranks_share_the_parts(data):
+    run("data", "one")
+    environment = {**os.environ, "WORLD_SIZE": "2", "MASTER_PORT": str(os.getpid())}
+    ranks = [
+        subprocess.Popen(
+            [*COMMAND, "model.pt", "data", "two"],
+            env={**environment, "RANK": str(rank)},
+            stderr=subprocess.PIPE,
+        )
+        for rank in (0, 1)
+    ]
+    messages = [process.communicate()[1] for process in ranks]
+    assert [process.returncode for process in ranks] == [0, 0], messages
+    assert table("two") == table("one")
+
+
+def test_outputs_are_not_overwritten_unasked(data):
+    run("data", "out")
+    first = table("out")
+    assert "exists already" in run("data", "out", status=1).stderr
+    assert "complete already" in run("data", "out", "--resume").stderr
+    Path("out/xvector.ark").write_bytes(b"")
+    run("data", "out", "--force")
+    assert table("out") == first
+    other = run("data", "out", "--resume", "--short", "skip", status=1)
+    assert "another model, data or settings" in other.stderr
+    assert table("out") == first
+
+
+def test_finished_parts_are_not_done_again(data):
+    run("data", "whole")
+    stop_after_a_part("out")
+    finished = sorted(Path("out/.parts").glob("part-*.json"))
+    assert finished and not Path("out/xvector.ark").exists()
+    before = json.loads(finished[0].read_text())
+    for utt in range(16):
+        Path(f"wav/{utt:02d}.wav").unlink()
+    run("data", "out", "--resume")
+    assert before["num_done"] == 16
+    assert table("out") == table("whole")
+    assert not Path("out/.parts").exists()
+    assert Path("out/.done").exists()
+
+
+def stop_after_a_part(out):
+    """Start an extraction whose last part waits for ever, and kill it there."""
+    lines = Path("data/wav.scp").read_text()
+    fifo = Path("wav/39.wav")
+    kept = Path("kept.wav")
+    shutil.move(fifo, kept)
+    os.mkfifo(fifo)
+    process = subprocess.Popen([*COMMAND, "model.pt", "data", out], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(Path(out, ".parts").glob("part-000001.json")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    fifo.unlink()
+    shutil.move(kept, fifo)
+    assert Path("data/wav.scp").read_text() == lines
+
+
+def test_terminated_it_leaves_nothing_half_written(data):
+    shutil.move("wav/39.wav", "kept.wav")
+    os.mkfifo("wav/39.wav")
+    arguments = [*COMMAND, "model.pt", "data", "out", "--num-procs", "2"]
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(Path("out/.parts").glob("part-000001.json")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.terminate()
+    message = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, message
+    assert sorted(path.name for path in Path("out").iterdir()) == [".parts"]
+
+
+def test_bad_recordings_are_named_counted_and_judged(data):
+    Path("wav/03.wav").write_bytes(b"RIFFjunk")
+    Path("wav/07.wav").unlink()
+    soundfile.write("wav/11.wav", np.zeros(0, np.int16), 16000)
+    soundfile.write("wav/12.wav", np.full(8000, np.nan, np.float32), 16000, subtype="FLOAT")
+    soundfile.write("wav/13.wav", np.zeros(100, np.int16), 16000)
+    result = run("data", "out", status=3)
+    for utt in ("utt03", "utt07", "utt11", "utt12", "utt13"):
+        assert f"skipped `{utt}`" in result.stderr
+    assert result.stderr.splitlines()[-1].endswith("wrote 35 embeddings, skipped 5")
+    run("data", "again", "--max-skipped", 5)
+    assert table("again") == table("out")
+    assert run("data", "out", "--resume", status=3).stderr.endswith("skipped 5\n")
+
+
+def test_other_rates_are_resampled_aloud(data):
+    noise = np.random.default_rng(5).standard_normal(8000).astype(np.float32) * 0.1
+    soundfile.write("wav/39.wav", noise, 8000)
+    assert "8000 Hz" in run("data", "out").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (("nothing", "out"), 1, "nothing"),
+        (("data", "out", "--num-shards", 2, "--shard", 3), 2, "shards count from 1 to 2"),
+        (("data", "-", "--resume"), 2, "need a directory"),
+        (("data", "out", "--precision", "fp64"), 2, "fp64"),
+        (("data", "out", "--feats"), 1, "feats.scp"),
+        (("ark:-", "out", "--feats", "--resume"), 2, "read once"),
+    ],
+)
+def test_wrong_arguments_are_told(data, arguments, status, message):
+    assert message in run(*arguments, status=status).stderr
+    assert not Path("out/xvector.ark").exists()
+
+
+def test_nothing_embedded_is_a_failure(data):
+    for path in Path("wav").iterdir():
+        path.write_bytes(b"")
+    assert "could be embedded" in run("data", "out", status=1).stderr
+    assert not Path("out/xvector.ark").exists()
+
+
+def test_an_unknown_model_is_told(data):
+    result = CliRunner().invoke(app, ["extract", "nowhere.pt", "data", "out"])
+    assert result.exit_code == 1
+    assert "nowhere.pt" in result.stderr

@@ -16,6 +16,7 @@ from sv_cli.commands.demo_steps import Step, demo_steps
 from sv_cli.errors import SvError
 
 _RECORD = ".demo.json"
+_STDERR = 2
 
 
 def demo(
@@ -63,7 +64,7 @@ def _run(step: Step, directory: Path, *, resume: bool, force: bool) -> None:
     source = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "sv_cli", *argv]
-    stdout = None if step.prints else sys.stderr.fileno()
+    stdout = None if step.prints else _STDERR
     child = subprocess.Popen(
         command, cwd=directory, env={**os.environ, "PYTHONPATH": path}, stdout=stdout
     )

@@ -1,16 +1,16 @@
 """The steps of `svtool demo`: what a user would type, in order."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 PARTS = ("train", "cohort", "dev", "eval")
 SCORED = ("dev", "eval")
 SYSTEMS = ("cosine", "asnorm", "qmf", "plda")
 
-# A network and a schedule for minutes on two cores: a quarter of ERes2Net-base's channels.
+# For minutes on two cores: ERes2Net-base with a quarter of its channels and blocks.
 TRAINING: dict[str, dict[str, str]] = {
     "tiny": {
         "model_options.m_channels": "8",
+        "model_options.num_blocks": "[1,1,1,1]",
         "model_options.embedding_dim": "16",
         "num_epochs": "2",
         "batch_size": "8",
@@ -19,6 +19,7 @@ TRAINING: dict[str, dict[str, str]] = {
     },
     "small": {
         "model_options.m_channels": "8",
+        "model_options.num_blocks": "[1,1,1,1]",
         "model_options.embedding_dim": "64",
         "num_epochs": "10",
         "data.chunk_seconds": "1.5",
@@ -27,6 +28,7 @@ TRAINING: dict[str, dict[str, str]] = {
     },
     "default": {
         "model_options.m_channels": "8",
+        "model_options.num_blocks": "[1,1,1,1]",
         "model_options.embedding_dim": "128",
         "num_epochs": "20",
         "data.chunk_seconds": "1.5",

@@ -1,6 +1,6 @@
 """Scores of a list of trials, worked off in chunks and written in its order."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,10 +61,11 @@ def format_scores(
     sides: Sides, enroll: Rows, test: Rows, scores: NDArray[np.floating]
 ) -> Iterator[bytes]:
     """Give `enroll test score` lines with 9 significant digits, some thousand at a time."""
+    enroll_ids, test_ids = sides.enroll.ids, sides.test.ids
     for start in range(0, len(scores), LINES_A_WRITE):
         part = slice(start, start + LINES_A_WRITE)
-        left: Sequence[str] = [sides.enroll.ids[row] for row in enroll[part].tolist()]
-        right: Sequence[str] = [sides.test.ids[row] for row in test[part].tolist()]
+        left = map(enroll_ids.__getitem__, enroll[part].tolist())
+        right = map(test_ids.__getitem__, test[part].tolist())
         rows = zip(left, right, scores[part].tolist(), strict=True)
         yield encode("".join(["%s %s %.9g\n" % row for row in rows]))  # noqa: UP031
 

@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from itertools import repeat
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sv_cli import logs
-from sv_cli.tables.pairs import Block, Ids, pair_codes, raise_repeated_pairs, read_column_blocks
-from sv_cli.tables.text import decode, encode
+from sv_cli.tables.pairs import (
+    Block,
+    Ids,
+    Interner,
+    pair_codes,
+    raise_repeated_pairs,
+    read_column_blocks,
+)
 from sv_cli.tables.trials import _Format, _labels, _recognise
 
 CHUNK_TRIALS = 1 << 22
@@ -28,7 +33,7 @@ class TrialRows:
     enroll, test : (num_trials,) int32
         Row of each side's embedding, -1 where there is none.
     missing_enroll, missing_test : list of str
-        Distinct keys without a row.
+        Distinct keys without a row, met so far.
     """
 
     enroll: Ids
@@ -38,21 +43,20 @@ class TrialRows:
 
 
 class _Keys:
-    """Rows by the raw bytes of a key."""
+    """Rows by key: keys are numbered as they are met, each is looked up once.
 
-    def __init__(self, rows: dict[bytes, int]) -> None:
-        self.rows = rows
-        self.missing: dict[bytes, None] = {}
+    Numbers of keys that stand close in the list lie close in memory, which rows do not.
+    """
 
-    def find(self, tokens: list[bytes]) -> Ids:
-        rows = np.fromiter(map(self.rows.get, tokens, repeat(-1)), np.int32, len(tokens))
-        self.missing.update((tokens[at], None) for at in np.flatnonzero(rows < 0).tolist())
-        return rows
+    def __init__(self, index: Mapping[str, int]) -> None:
+        self._index = index
+        self._interner = Interner()
+        self.number = self._interner.number
 
-    def take_missing(self) -> list[str]:
-        names = [decode(key) for key in self.missing]
-        self.missing = {}
-        return names
+    def look_up(self) -> tuple[list[str], Ids]:
+        """Return all keys so far, and the row of each."""
+        ids = self._interner.ids()
+        return ids, np.fromiter(map(self._index.get, ids, repeat(-1)), np.int32, len(ids))
 
 
 def iterate_trial_rows(
@@ -72,17 +76,15 @@ def iterate_trial_rows(
     TableError
         As `read_trials`.
     """
-    rows = _by_bytes(enroll_index)
-    enroll = _Keys(rows)
-    test = _Keys(rows if test_index is enroll_index else _by_bytes(test_index))
+    keys = _Keys(enroll_index), _Keys(test_index)
     parts: list[tuple[Ids, Ids]] = []
     form: _Format | None = None
     num_trials = num_pending = num_chunks = 0
     for block in read_column_blocks(source, allowed={2, 3}, what="trials"):
         form = form or _recognise(block, source)
-        part = _find(block, form, source, (enroll, test))
+        part = _number(block, form, source, keys)
         if num_pending and num_pending + len(part[0]) > chunk_trials:
-            yield _join(parts, (enroll, test), source)
+            yield _join(parts, keys, source, first=not num_chunks)
             parts, num_pending, num_chunks = [], 0, num_chunks + 1
         parts.append(part)
         num_pending += len(part[0])
@@ -91,28 +93,26 @@ def iterate_trial_rows(
     if num_chunks:
         logs.info(f"`{source}` is long: repeated pairs were looked for in parts of it")
     logs.info(f"`{source}`: {num_trials} trials, format `{form.name}`", trials=num_trials)
-    yield _join(parts, (enroll, test), source)
+    yield _join(parts, keys, source, first=not num_chunks)
 
 
-def _by_bytes(index: Mapping[str, int]) -> dict[bytes, int]:
-    return {encode(key): row for key, row in index.items()}
-
-
-def _find(block: Block, form: _Format, source: str, keys: tuple[_Keys, _Keys]) -> tuple[Ids, Ids]:
+def _number(block: Block, form: _Format, source: str, keys: tuple[_Keys, _Keys]) -> tuple[Ids, Ids]:
     if form.label is not None:
         _labels(block, form, source)  # raises for a word that is no label
-    return keys[0].find(block.columns[form.enroll]), keys[1].find(block.columns[form.test])
+    return keys[0].number(block.columns[form.enroll]), keys[1].number(block.columns[form.test])
 
 
-def _join(parts: list[tuple[Ids, Ids]], keys: tuple[_Keys, _Keys], source: str) -> TrialRows:
+def _join(
+    parts: list[tuple[Ids, Ids]], keys: tuple[_Keys, _Keys], source: str, *, first: bool
+) -> TrialRows:
     enroll = np.concatenate([part[0] for part in parts])
     test = np.concatenate([part[1] for part in parts])
-    _refuse_repeated(enroll, test, keys, source)
-    return TrialRows(enroll, test, keys[0].take_missing(), keys[1].take_missing())
-
-
-def _refuse_repeated(enroll: Ids, test: Ids, keys: tuple[_Keys, _Keys], source: str) -> None:
-    known: NDArray[np.bool_] = (enroll >= 0) & (test >= 0)
-    ids = [[decode(key) for key in side.rows] for side in keys]
-    codes = pair_codes(enroll[known], test[known], len(ids[1]))
-    raise_repeated_pairs(codes, ids[0], ids[1], f"`{source}`", line_numbers=bool(known.all()))
+    enroll_ids, enroll_rows = keys[0].look_up()
+    test_ids, test_rows = keys[1].look_up()
+    codes = pair_codes(enroll, test, len(test_ids))
+    raise_repeated_pairs(codes, enroll_ids, test_ids, f"`{source}`", line_numbers=first)
+    missing = [
+        [ids[at] for at in np.flatnonzero(rows < 0).tolist()]
+        for ids, rows in ((enroll_ids, enroll_rows), (test_ids, test_rows))
+    ]
+    return TrialRows(enroll_rows[enroll], test_rows[test], *missing)

@@ -1,11 +1,15 @@
-"""The Typer app: one line a command; the only place that turns an error into an exit status."""
+"""The Typer app: one line a command, loaded when it is called.
+
+The only place that turns an error into a message and an exit status.
+"""
 
 import functools
+import importlib
 import inspect
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import FrameType
 from typing import Annotated, Any, Literal
 
@@ -13,38 +17,58 @@ import typer
 from typer.models import OptionInfo
 
 from sv_cli import __version__, logs
-from sv_cli.commands import (
-    asnorm,
-    average,
-    calibrate,
-    data,
-    demo,
-    eval,
-    extract,
-    fuse,
-    make_fbank,
-    make_vad,
-    mean,
-    models,
-    plda,
-    prepare,
-    qmf,
-    score,
-    train,
-)
 from sv_cli.errors import ExitStatus, SvError
-from sv_cli.settings.flags import replace_signature
+from sv_cli.settings.signature import replace_signature
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-app = typer.Typer(
-    name="svtool",
-    help="Speaker verification on the command line: from recordings to EER.",
-    no_args_is_help=True,
-    invoke_without_command=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={**CONTEXT, "auto_envvar_prefix": "SVTOOL"},
+# name, where its function is (below sv_cli.commands), what it does; in the order of the chain
+COMMANDS: tuple[tuple[str, str, str], ...] = (
+    ("prepare", "prepare:list_corpora", "Make data directories and trials from a corpus."),
+    ("prepare *", "prepare:verbs", ""),
+    ("data", "", "Check, mend, choose, split and join data directories."),
+    ("data validate", "data:validate", ""),
+    ("data fix", "data:fix", ""),
+    ("data info", "data:info", ""),
+    ("data subset", "data:subset", ""),
+    ("data split", "data:split", ""),
+    ("data combine", "data:combine", ""),
+    ("data copy", "data:copy", ""),
+    ("data filter", "data:filter", ""),
+    ("make-fbank", "make_fbank:make_fbank", "Compute log-Mel filter banks as Kaldi does."),
+    ("make-vad", "make_vad:make_vad", "Mark the frames that are speech, by energy."),
+    ("models", "models:models", "List the networks, or describe one."),
+    ("train", "train:train", "Train a speaker encoder, on one process or many."),
+    ("average", "average:average", "Average the weights of several models."),
+    ("extract", "extract:extract", "Extract speaker embeddings."),
+    ("mean", "mean:mean", "Average embeddings by speaker or enrolment model."),
+    ("score", "score:score", "Score trials by the cosine."),
+    ("asnorm", "asnorm:asnorm", "Normalise scores by a cohort."),
+    ("plda", "", "Train, adapt and score by PLDA, in Kaldi's format."),
+    ("plda train", "plda:train", ""),
+    ("plda lda", "plda:lda", ""),
+    ("plda transform", "plda:transform", ""),
+    ("plda adapt", "plda:adapt", ""),
+    ("plda copy", "plda:copy", ""),
+    ("plda score", "plda:score", ""),
+    ("plda dense", "plda:dense", ""),
+    ("qmf", "", "Weigh the quality of recordings into scores."),
+    ("qmf measure", "qmf:measure", ""),
+    ("qmf trials", "qmf:trials", ""),
+    ("qmf train", "qmf:train", ""),
+    ("qmf apply", "qmf:apply", ""),
+    ("calibrate", "", "Map scores to log-likelihood ratios."),
+    ("calibrate train", "calibrate:train", ""),
+    ("calibrate apply", "calibrate:apply", ""),
+    ("calibrate threshold", "calibrate:threshold", ""),
+    ("fuse", "", "Fuse the scores of several systems."),
+    ("fuse train", "fuse:train", ""),
+    ("fuse apply", "fuse:apply", ""),
+    ("decide", "calibrate:decide", "Accept or reject each trial."),
+    ("eval", "eval:evaluate", "Evaluate scores: EER, minDCF, Cllr, plots."),
+    ("demo", "demo:demo", "Run the whole chain on a synthetic corpus."),
 )
+
+GROUPS = frozenset(name.split()[0] for name, _, _ in COMMANDS if " " in name)
 
 Quiet = Annotated[
     bool,
@@ -79,7 +103,6 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, handled as Ctrl-C is: everything half-written is removed on the way out."""
 
 
-@app.callback()
 def start(
     ctx: typer.Context,
     version: Annotated[
@@ -104,31 +127,64 @@ def start(
     }
 
 
-def command(name: str, function: Callable[..., None], group: typer.Typer = app) -> None:
-    """Register a command with the options that all commands share."""
-    help_text = inspect.cleandoc(function.__doc__ or "").replace("\\b\n", "\b\n")
-    register = group.command(name, help=help_text, context_settings=CONTEXT)
+def build_app(only: str | None = None) -> typer.Typer:
+    """Return the app; with `only`, the other commands are names that load no module."""
+    app = typer.Typer(
+        name="svtool",
+        help="Speaker verification on the command line: from recordings to EER.",
+        no_args_is_help=True,
+        invoke_without_command=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={**CONTEXT, "auto_envvar_prefix": "SVTOOL"},
+    )
+    app.callback()(start)
+    groups: dict[str, typer.Typer] = {}
+    for name, place, summary in COMMANDS:
+        first, _, verb = name.partition(" ")
+        if only not in (None, first):
+            if not verb:
+                app.command(name, help=summary)(_name_only)
+        elif name in GROUPS:
+            groups[name] = _make_group(place, summary)
+            app.add_typer(groups[name], name=name, short_help=summary)
+        elif verb == "*":
+            for each, function in _load(place)().items():
+                _register(groups[first], each, function, None)
+        else:
+            _register(groups.get(first, app), verb or name, _load(place), summary or None)
+    return app
+
+
+def _make_group(place: str, summary: str) -> typer.Typer:
+    """Return a command of several verbs; `place` may name the options of the group itself."""
+    callback = _load(place) if place else None
+    text = _help(callback) if callback else summary
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=text)
+    if callback:
+        group.callback(invoke_without_command=True)(callback)
+    return group
+
+
+def _register(
+    app: typer.Typer, name: str, function: Callable[..., None], summary: str | None
+) -> None:
+    register = app.command(name, help=_help(function), short_help=summary, context_settings=CONTEXT)
     register(_with_common_options(function))
 
 
-def group(
-    name: str,
-    summary: str,
-    functions: Mapping[str, Callable[..., None]],
-    *,
-    callback: Callable[..., None] | None = None,
-) -> None:
-    """Register a command of several verbs, as `plda train` and `plda score`.
+def _load(place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    return getattr(importlib.import_module(f"sv_cli.commands.{module}"), attribute)
 
-    `callback` has the options of the group itself, as `prepare --list`.
-    """
-    text = inspect.getdoc(callback) if callback else summary
-    subapp = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=text)
-    if callback:
-        subapp.callback(invoke_without_command=True)(callback)
-    for verb, function in functions.items():
-        command(verb, function, subapp)
-    app.add_typer(subapp, name=name)
+
+def _help(function: Callable[..., None]) -> str:
+    r"""Return the docstring with the written `\b` as the sign that keeps lines as they are."""
+    return inspect.cleandoc(function.__doc__ or "").replace("\\b\n", "\b\n")
+
+
+def _name_only() -> None:
+    """Stand in the list of commands."""
 
 
 def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -202,73 +258,18 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-group(
-    "prepare",
-    "Data directories and trial lists from a corpus.",
-    prepare.verbs(),
-    callback=prepare.list_corpora,
-)
-group(
-    "data",
-    "Data directories: check, mend, choose, split, join.",
-    {
-        "validate": data.validate,
-        "fix": data.fix,
-        "info": data.info,
-        "subset": data.subset,
-        "split": data.split,
-        "combine": data.combine,
-        "copy": data.copy,
-        "filter": data.filter,
-    },
-)
-command("make-fbank", make_fbank.make_fbank)
-command("make-vad", make_vad.make_vad)
-command("demo", demo.demo)
-command("train", train.train)
-command("models", models.models)
-command("average", average.average)
-command("eval", eval.evaluate)
-group(
-    "calibrate",
-    "Scores to log-likelihood ratios, and thresholds.",
-    {"train": calibrate.train, "apply": calibrate.apply, "threshold": calibrate.threshold},
-)
-command("decide", calibrate.decide)
-group(
-    "fuse",
-    "Several systems' scores to one.",
-    {"train": fuse.train, "apply": fuse.apply},
-)
-group(
-    "qmf",
-    "Quality measures of utterances, weighed into scores.",
-    {
-        "measure": qmf.measure,
-        "trials": qmf.trials,
-        "train": qmf.train,
-        "apply": qmf.apply,
-    },
-)
-command("extract", extract.extract)
-command("mean", mean.mean)
-command("score", score.score)
-command("asnorm", asnorm.asnorm)
-group(
-    "plda",
-    "Probabilistic linear discriminant analysis, in Kaldi's file format.",
-    {
-        "train": plda.train,
-        "lda": plda.lda,
-        "transform": plda.transform,
-        "adapt": plda.adapt,
-        "copy": plda.copy,
-        "score": plda.score,
-        "dense": plda.dense,
-    },
-)
+def __getattr__(name: str) -> typer.Typer:
+    """Give `sv_cli.cli.app`, with all commands loaded."""
+    if name != "app":
+        raise AttributeError(name)
+    return build_app()
 
 
 def main() -> None:
-    """Entry point of the console script."""
-    app(prog_name="svtool")
+    """Entry point of the console script: only the command that is called is loaded."""
+    known = {name for name, _, _ in COMMANDS}
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    called = words[0] if words else ""
+    completing = any(name.endswith("_COMPLETE") for name in os.environ)
+    is_plain = called in known or not called
+    build_app(called if is_plain and not completing else None)(prog_name="svtool")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from sv_cli.settings.model import Settings, build_settings
+from sv_cli.settings.signature import replace_signature
 
 
 def settings_flags(parameter: str, cls: type[Settings]) -> Callable[[Callable[..., Any]], Any]:
@@ -31,12 +32,6 @@ def settings_flags(parameter: str, cls: type[Settings]) -> Callable[[Callable[..
         return run
 
     return decorate
-
-
-def replace_signature(function: Callable[..., Any], parameters: list[inspect.Parameter]) -> None:
-    """Give `function` these parameters, for typer to read."""
-    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    function.__annotations__ = {p.name: p.annotation for p in parameters}
 
 
 def _flag(name: str, cls: type[Settings]) -> inspect.Parameter:

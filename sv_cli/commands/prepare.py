@@ -14,8 +14,8 @@ from sv_cli.corpora.corpus import Corpus, Job
 from sv_cli.corpora.registry import CORPORA
 from sv_cli.errors import ExitStatus
 from sv_cli.settings.flags import settings_flags
-from sv_cli.settings.signature import replace_signature
 from sv_cli.settings.model import Settings
+from sv_cli.settings.signature import replace_signature
 
 Out = Annotated[Path, typer.Argument(help="Directory to fill.", show_default=False)]
 AudioRoot = Annotated[

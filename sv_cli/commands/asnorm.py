@@ -59,7 +59,7 @@ def asnorm(
     \b
     Examples:
       $ svtool asnorm scores/eval.cosine emb/eval emb/eval emb/cohort out/eval.asnorm --top-n 4
-      $ cat scores/eval.cosine | svtool asnorm - emb/eval emb/eval emb/cohort --method snorm | head
+      $ cat scores/eval.cosine | svtool asnorm - emb/eval emb/eval emb/cohort --method snorm | tail
 
     \b
     See also: score, mean, qmf, eval

@@ -32,7 +32,7 @@ def mean(
     \b
     Examples:
       $ svtool mean data/train/spk2utt emb/train out/speakers out/num_utts
-      $ svtool mean data/cohort/spk2utt emb/cohort ark,t:- | head -1
+      $ svtool mean data/cohort/spk2utt emb/cohort ark,t:- | tail -1
 
     \b
     See also: score, asnorm, plda score

@@ -147,7 +147,7 @@ def adapt(
     \b
     Examples:
       $ svtool plda adapt plda/plda emb/dev out/plda.dev
-      $ cat emb/dev/xvector.ark | svtool plda adapt plda/plda ark:- out/plda.dev --mean emb/dev
+      $ cat emb/dev/xvector.ark | svtool plda adapt plda/plda ark:- out/plda.new --mean emb/dev
 
     \b
     See also: plda train, plda score
@@ -175,7 +175,7 @@ def copy(
     \b
     Examples:
       $ svtool plda copy plda/plda out/plda.smooth --smoothing 0.1
-      $ svtool plda copy plda/plda /dev/stdout --text --force | head -1
+      $ svtool plda copy plda/plda /dev/stdout --text --force | tail -1
 
     \b
     See also: plda train, plda adapt
@@ -224,7 +224,7 @@ def score(
     \b
     Examples:
       $ svtool plda score plda/plda emb/eval emb/eval data/eval/trials out/eval.plda
-      $ cat emb/eval/xvector.ark | svtool plda score plda/plda ark:- ark:- data/eval/trials | head
+      $ cat emb/eval/xvector.ark | svtool plda score plda/plda ark:- ark:- data/eval/trials | tail
 
     \b
     See also: plda train, mean, score, calibrate, eval
@@ -264,7 +264,7 @@ def dense(
     \b
     Examples:
       $ svtool plda dense plda/plda data/eval/spk2utt emb/eval out/dense
-      $ svtool plda dense plda/plda data/eval/spk2utt emb/eval ark,t:- | head -1
+      $ svtool plda dense plda/plda data/eval/spk2utt emb/eval ark,t:- | tail -1
 
     \b
     See also: plda score

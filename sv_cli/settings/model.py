@@ -49,6 +49,8 @@ def _describe(cls: type[Settings], problem: Any) -> str:
         return f"`{name}`: unknown setting" + nearest(location[-1], known)
     if problem["type"] == "missing":
         return f"`{name}`: missing"
+    if problem["type"] == "value_error":
+        return f"`{name}`: {problem['ctx']['error']}"
     return f"`{name}`: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {problem['input']!r}"
 
 

@@ -1,10 +1,25 @@
 """Everything a training run can be told; one nested model, free of torch."""
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from sv_cli.errors import SettingsError
+from sv_cli.features.settings import find_frontend
+from sv_cli.losses.registry import find_loss
+from sv_cli.models.registry import find_model
 from sv_cli.settings.model import Settings
+
+Found = TypeVar("Found")
+
+
+def _found(find: Callable[[str], Found], name: str) -> Found:
+    """Look a name up as a check of a field, so that it is told together with all others."""
+    try:
+        return find(name)
+    except SettingsError as error:
+        raise ValueError(error.message) from error
 
 
 class DataSettings(Settings):
@@ -47,6 +62,11 @@ class LossSettings(Settings):
     rise: Literal["exponential", "linear"] = Field(
         default="exponential", description="Shape of the rise."
     )
+
+    @field_validator("name")
+    @classmethod
+    def _find_loss(cls, name: str) -> str:
+        return _found(find_loss, name)
 
 
 class OptimSettings(Settings):
@@ -120,3 +140,15 @@ class TrainSettings(Settings):
     optim: OptimSettings = OptimSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     engine: EngineSettings = EngineSettings()
+
+    @field_validator("model")
+    @classmethod
+    def _find_model(cls, name: str) -> str:
+        return _found(find_model, name)
+
+    @field_validator("frontend")
+    @classmethod
+    def _find_frontend(cls, name: str) -> str:
+        if name:
+            _found(find_frontend, name)
+        return name

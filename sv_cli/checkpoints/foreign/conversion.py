@@ -1,0 +1,233 @@
+"""Foreign weights into a model file: named, loaded strictly, tried once, with their front-end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sv_cli import logs
+from sv_cli.checkpoints.foreign.detection import PROJECTS, Detected, check_project, detect
+from sv_cli.checkpoints.foreign.reading import ForeignWeights, read_weights
+from sv_cli.checkpoints.foreign.shapes import Layout
+from sv_cli.checkpoints.foreign.wespeaker import is_of_damo
+from sv_cli.checkpoints.hub import SCHEME, download, find_published
+from sv_cli.checkpoints.model_file import ModelFile, save_model
+from sv_cli.errors import CheckpointError
+from sv_cli.features.settings import (
+    FRONTENDS,
+    FrontendSettings,
+    find_frontend,
+    frontend_name,
+)
+from sv_cli.models.protocol import SpeakerEncoder
+from sv_cli.models.registry import build_model, find_model
+from sv_cli.settings.model import build_settings
+
+TRIAL_FRAMES = 64  # enough for every network, and quick
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A model made of foreign weights, and what there is to say about it."""
+
+    model: ModelFile
+    project: str
+    embedding_dim: int
+    dropped: Mapping[str, int]
+
+    def describe(self) -> str:
+        """Return one line: project, network, sizes, front-end and what was left out."""
+        frontend = self.model.frontend
+        text = (
+            f"{PROJECTS[self.project].title} {self.model.model}, embedding of"
+            f" {self.embedding_dim}, front-end {frontend_name(frontend)} of"
+            f" {frontend.feat_dim} bins"
+        )
+        if self.dropped:
+            parts = [f"`{name}.*` ({count})" for name, count in self.dropped.items()]
+            text += ", left out " + ", ".join(parts)
+        return text
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user says instead of having it found out.
+
+    Attributes
+    ----------
+    project : str or None
+        Key of `detection.PROJECTS`.
+    model : str or None
+        Name of the network.
+    frontend : str or None
+        Name of the front-end instead of the project's.
+    """
+
+    project: str | None = None
+    model: str | None = None
+    frontend: str | None = None
+
+
+def import_to(source: str, out: str | Path, wanted: Wanted) -> str:
+    """Write the model of foreign weights or of `hub:NAME` to `out`; return what to say of it."""
+    if source.startswith(SCHEME):
+        imported = import_published(source, wanted)
+    else:
+        imported = import_weights(source, wanted)
+    save_model(out, imported.model)
+    return f"wrote `{out}`: {imported.describe()}"
+
+
+def import_published(name: str, wanted: Wanted | None = None) -> Imported:
+    """Return the model of published weights, fetched by name.
+
+    Raises
+    ------
+    CheckpointError
+        When they cannot be fetched; says which file to bring from where.
+    """
+    row = find_published(name)
+    wanted = wanted or Wanted()
+    with TemporaryDirectory(prefix="svtool-") as folder:
+        logs.info(f"fetching {row.url(row.files[0])}")
+        path = download(row, Path(folder))
+        project = wanted.project or row.project
+        imported = import_weights(path, Wanted(project, wanted.model, wanted.frontend))
+    imported.model.notes["imported_from"] = f"{SCHEME}{row.name}@{row.revision}"
+    return imported
+
+
+def import_weights(path: str | Path, wanted: Wanted | None = None) -> Imported:
+    """Return the model that foreign weights are.
+
+    Parameters
+    ----------
+    path : str or Path
+        A torch or safetensors file, or a directory that holds one under its usual name.
+    wanted : Wanted, optional
+        What need not be found out.
+
+    Raises
+    ------
+    CheckpointError
+        When the file is damaged or unsafe, or its weights do not fit a network exactly.
+    SettingsError
+        When a name is unknown.
+    """
+    wanted = wanted or Wanted()
+    name = find_model(wanted.model) if wanted.model else None
+    check_project(wanted.project)
+    if wanted.frontend:
+        find_frontend(wanted.frontend)
+    weights = read_weights(path)
+    found = detect(weights, project=wanted.project, model=name)
+    tensors = _count_batches(found.layout.rename(weights.tensors))
+    name, options = _name_network(found.layout, tensors, name)
+    settings = _choose_frontend(weights, found, wanted.frontend)
+    notes = {"imported_from": weights.path.name, "project": PROJECTS[found.project].title}
+    file = ModelFile(name, options, settings, dict(tensors), notes=notes)
+    encoder = _build(file, weights.path)
+    # The built network's copy: float32 whatever the file had, counters as integers.
+    file = ModelFile(name, options, settings, dict(encoder.state_dict()), notes=notes)
+    for note in found.layout.notes:
+        logs.info(f"`{weights.path}`: {note}")
+    return Imported(file, found.project, encoder.embedding_dim, weights.dropped)
+
+
+def _count_batches(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Add the counters of batch norms where they are missing; evaluation does not use them."""
+    counted = dict(weights)
+    for key in weights:
+        if key.endswith(".running_mean"):
+            counter = key.removesuffix("running_mean") + "num_batches_tracked"
+            counted.setdefault(counter, torch.zeros((), dtype=torch.int64))
+    return counted
+
+
+def _name_network(
+    layout: Layout, weights: Mapping[str, Tensor], wanted: str | None
+) -> tuple[str, dict[str, Any]]:
+    """Return name and settings of the network: a registered one, else one of these sizes."""
+    if wanted is not None and wanted not in layout.names:
+        # Another family: its strict loading names what does not fit.
+        kept = {key: layout.choices[key] for key in ("feat_dim", "embedding_dim")}
+        return wanted, kept
+    names = layout.names if wanted is None else (wanted,)
+    for name in names:
+        options = _without_defaults(name, layout.choices)
+        if _fits(_on_meta(name, options), weights):
+            return name, options
+    return names[0], {**layout.choices, **layout.sizes}
+
+
+def _without_defaults(name: str, choices: Mapping[str, Any]) -> dict[str, Any]:
+    plain = _on_meta(name, {})
+    defaults = {"feat_dim": plain.feat_dim, "embedding_dim": plain.embedding_dim}
+    return {key: value for key, value in choices.items() if defaults.get(key) != value}
+
+
+def _on_meta(name: str, options: Mapping[str, Any]) -> SpeakerEncoder:
+    """Build without memory or random numbers, for its keys and shapes."""
+    with torch.device("meta"):
+        return build_model(name, **options)
+
+
+def _fits(encoder: SpeakerEncoder, weights: Mapping[str, Tensor]) -> bool:
+    expected = {key: value.shape for key, value in encoder.state_dict().items()}
+    return expected == {key: value.shape for key, value in weights.items()}
+
+
+def _choose_frontend(
+    weights: ForeignWeights, found: Detected, wanted: str | None
+) -> FrontendSettings:
+    feat_dim = found.layout.choices["feat_dim"]
+    if wanted is not None:
+        return resize_frontend(wanted, feat_dim)
+    if weights.is_self_supervised:
+        raise CheckpointError(
+            f"`{weights.path}`: a self-supervised network, whose features are divided by their"
+            " deviation, which no front-end of svtool does",
+            hint="`--frontend NAME` takes another, as a start for training",
+        )
+    name = PROJECTS[found.project].frontend
+    if found.project == "wespeaker" and is_of_damo(weights.path):
+        name = "3dspeaker"
+    if found.project == "speaker-net" and feat_dim == FRONTENDS["speaker-net-kaldi"].feat_dim:
+        name = "speaker-net-kaldi"
+    settings = resize_frontend(name, feat_dim)
+    return settings if found.config is None else found.config.frontend(settings)
+
+
+def resize_frontend(name: str, feat_dim: int) -> FrontendSettings:
+    """Return a named front-end with as many mel bins as a network of `feat_dim` needs."""
+    settings = FRONTENDS.get(f"{name}-{feat_dim}", find_frontend(name))
+    if settings.feat_dim == feat_dim:
+        return settings
+    bins = feat_dim - settings.use_energy
+    values = {**settings.model_dump(), "num_mel_bins": bins}
+    return build_settings(FrontendSettings, values, where=f"front-end `{name}`")
+
+
+def _build(file: ModelFile, path: Path) -> SpeakerEncoder:
+    """Load strictly and embed noise once: what is written later works."""
+    if file.frontend.feat_dim != _on_meta(file.model, file.options).feat_dim:
+        raise CheckpointError(
+            f"`{path}`: the front-end makes {file.frontend.feat_dim} features a frame, which is"
+            f" another number than that of `{file.model}`"
+        )
+    try:
+        encoder = file.build()
+    except CheckpointError as error:
+        raise CheckpointError(f"`{path}`: {error.message}", hint=error.hint) from error
+    frames = max(TRIAL_FRAMES, encoder.min_frames)
+    noise = torch.Generator().manual_seed(0)
+    feats = torch.randn(1, frames, encoder.feat_dim, generator=noise)
+    with torch.inference_mode():
+        embedding = encoder(feats)
+    if not bool(torch.isfinite(embedding).all()):
+        raise CheckpointError(f"`{path}`: gives embeddings that are not finite")
+    return encoder

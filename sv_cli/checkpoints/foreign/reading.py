@@ -1,0 +1,184 @@
+"""Read a foreign weight file: open containers, strip prefixes, leave out what is no network.
+
+Nothing in the file is executed. Keys keep the project's own names.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sv_cli.checkpoints.model_file import FORMAT, read_torch_file
+from sv_cli.errors import CheckpointError, name_some
+
+# Where training scripts keep the state dict of the network, the wanted one first.
+CONTAINERS = (
+    "teacher", "state_dict", "model_state_dict", "model", "embedding_model", "encoder", "net",
+    "weights",
+)  # fmt: skip
+PREFIXES = (
+    "module.", "_orig_mod.", "speaker_encoder.", "__S__.", "embedding_model.", "speaker_model.",
+    "encoder.", "model.", "net.", "backbone.",
+)  # fmt: skip
+# Classifiers, and front-ends that hold windows and filters but nothing learned.
+CLASSIFIERS = ("projection", "loss", "speaker_loss", "classifier", "__L__")
+FRONTEND_BUFFERS = ("torchfbank", "extract_fbank")
+SELF_SUPERVISED = "backbone."  # beside a `head.*` that is no part of the embedding
+# What a user may name when the weights lie in a directory.
+USUAL_FILES = ("avg_model.pt", "embedding_model.ckpt", "encoder.ckpt", "pretrain.model")
+
+
+@dataclass(frozen=True)
+class ForeignWeights:
+    """The tensors of a network under its project's keys, and what was beside them.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    tensors : dict
+        Key without prefixes -> tensor.
+    dropped : dict
+        First part of the keys left out -> how many tensors.
+    stripped : tuple of str
+        Containers and prefixes that were opened, outermost first.
+    """
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    dropped: Mapping[str, int]
+    stripped: tuple[str, ...]
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Key -> shape."""
+        return {key: tuple(value.shape) for key, value in self.tensors.items()}
+
+    @property
+    def is_self_supervised(self) -> bool:
+        """Whether the file is a teacher without labels, of 3D-Speaker."""
+        return "teacher" in self.stripped or SELF_SUPERVISED in self.stripped
+
+
+def read_weights(path: str | Path) -> ForeignWeights:
+    """Return the network's tensors of a torch or safetensors file, or of a directory's usual file.
+
+    Raises
+    ------
+    CheckpointError
+        When there is no such file, it is damaged, would execute code, or holds no state dict.
+    """
+    path = find_weights(Path(path))
+    content = _read(path)
+    if isinstance(content, Mapping) and content.get("format") == FORMAT:
+        raise CheckpointError(
+            f"`{path}`: is a model of svtool already", hint="give it where a MODEL is asked for"
+        )
+    state, opened = _open_containers(path, content)
+    state, dropped, prefixes = _strip(state)
+    if not state:
+        raise CheckpointError(f"`{path}`: holds no weights of a network")
+    _check_tensors(path, state)
+    return ForeignWeights(path, state, dropped, (*opened, *prefixes))
+
+
+def find_weights(path: Path) -> Path:
+    """Return the weight file that a path means: itself, or the usual one in a directory."""
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise CheckpointError(f"`{path}`: no such file or directory")
+    found = [path / name for name in USUAL_FILES if (path / name).is_file()]
+    if len(found) != 1:
+        what = f"several weight files ({name_some(p.name for p in found)})" if found else "none of "
+        what += "" if found else name_some(USUAL_FILES)
+        raise CheckpointError(f"`{path}`: holds {what}", hint="name the file itself")
+    return found[0]
+
+
+def _read(path: Path) -> Any:
+    if path.suffix != ".safetensors":
+        return read_torch_file(path)
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"`{path}`: empty file")
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        hint = "pip install 'svtool[hub]'"
+        raise CheckpointError(f"`{path}`: needs the package safetensors", hint=hint) from error
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"`{path}`: damaged: {str(error).splitlines()[0]}") from error
+
+
+def _open_containers(path: Path, content: Any) -> tuple[dict[str, Any], list[str]]:
+    """Go down to the dictionary of tensors; also tell the names passed on the way."""
+    opened: list[str] = []
+    while isinstance(content, Mapping):
+        if any(isinstance(value, Tensor) for value in content.values()):
+            return dict(content), opened
+        inner = [name for name in CONTAINERS if isinstance(content.get(name), Mapping)]
+        if not inner:
+            keys = name_some(map(str, content)) if content else "nothing"
+            raise CheckpointError(f"`{path}`: holds no state dict, but {keys}")
+        opened.append(inner[0])
+        content = content[inner[0]]
+    raise CheckpointError(f"`{path}`: holds no state dict, but a {type(content).__name__}")
+
+
+def _strip(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int], list[str]]:
+    """Leave out what is no network, and prefixes that all other keys have."""
+    dropped: Counter[str] = Counter()
+    stripped: list[str] = []
+    while True:
+        state = _drop(state, dropped, (*CLASSIFIERS, *FRONTEND_BUFFERS))
+        if stripped and stripped[-1] == SELF_SUPERVISED:
+            return state, dict(dropped), stripped
+        prefix = _shared_prefix(state)
+        if prefix is None:
+            return state, dict(dropped), stripped
+        if prefix == SELF_SUPERVISED:
+            state = _drop(state, dropped, ("head",))
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
+        stripped.append(prefix)
+
+
+def _drop(state: dict[str, Any], dropped: Counter[str], parts: tuple[str, ...]) -> dict[str, Any]:
+    kept = {}
+    for key, value in state.items():
+        first = key.split(".", 1)[0]
+        if first in parts:
+            dropped[first] += 1
+        else:
+            kept[key] = value
+    return kept
+
+
+def _shared_prefix(state: dict[str, Any]) -> str | None:
+    for prefix in PREFIXES:
+        others = [key for key in state if not key.startswith(prefix)]
+        if prefix == SELF_SUPERVISED:
+            others = [key for key in others if not key.startswith("head.")]
+        if state and not others:
+            return prefix
+    return None
+
+
+def _check_tensors(path: Path, state: Mapping[str, Any]) -> None:
+    strange = [key for key, value in state.items() if not isinstance(value, Tensor)]
+    if strange:
+        raise CheckpointError(f"`{path}`: no tensors: {name_some(strange)}")
+    broken = [
+        key
+        for key, value in state.items()
+        if value.is_floating_point() and not bool(torch.isfinite(value).all())
+    ]
+    if broken:
+        raise CheckpointError(f"`{path}`: not finite: {name_some(broken)}")

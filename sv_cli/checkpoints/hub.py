@@ -1,0 +1,235 @@
+"""Published weights by name: where they are, and how to fetch them; no torch.
+
+Names are those of ModelScope and Hugging Face, with or without the owner in front. Sources: the
+tables of 3D-Speaker's `infer_sv.py`, WeSpeaker's `docs/pretrained.md`, the repositories named.
+"""
+
+import os
+import shutil
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sv_cli.atomic import atomic_path
+from sv_cli.errors import CheckpointError, SettingsError
+from sv_cli.settings.model import nearest
+
+SCHEME = "hub:"
+TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published set of weights.
+
+    Attributes
+    ----------
+    name : str
+        Identity on its host, with its owner.
+    host : str
+        `modelscope`, `huggingface` or `github`.
+    revision : str
+        Tag, branch or commit.
+    files : tuple of str
+        The weights first, then what belongs beside them.
+    project : str
+        Key of `foreign.detection.PROJECTS`.
+    model : str
+        Name of the network in the registry.
+    """
+
+    name: str
+    host: Literal["modelscope", "huggingface", "github"]
+    revision: str
+    files: tuple[str, ...]
+    project: str
+    model: str
+
+    @property
+    def page(self) -> str:
+        """Address for a person."""
+        if self.host == "modelscope":
+            return f"https://www.modelscope.cn/models/{self.name}"
+        start = "https://github.com/" if self.host == "github" else _huggingface()
+        return f"{start}{self.name}"
+
+    def url(self, file: str) -> str:
+        """Address of a file."""
+        if self.host == "modelscope":
+            return f"{self.page}/resolve/{self.revision}/{file}"
+        if self.host == "github":
+            return f"https://raw.githubusercontent.com/{self.name}/{self.revision}/{file}"
+        return f"{self.page}/resolve/{self.revision}/{file}"
+
+
+def _huggingface() -> str:
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/") + "/"
+
+
+def _modelscope(name: str, revision: str, file: str, model: str) -> Published:
+    return Published(f"iic/{name}", "modelscope", revision, (file,), "3dspeaker", model)
+
+
+def _wespeaker(name: str, model: str) -> Published:
+    files = ("avg_model.pt", "config.yaml")
+    return Published(f"Wespeaker/{name}", "huggingface", "main", files, "wespeaker", model)
+
+
+_ROWS: tuple[Published, ...] = (
+    _modelscope(
+        "speech_campplus_sv_zh-cn_16k-common", "v1.0.0", "campplus_cn_common.bin",
+        "campplus_3dspeaker",
+    ),
+    _modelscope(
+        "speech_campplus_sv_zh_en_16k-common_advanced", "v1.0.0", "campplus_cn_en_common.pt",
+        "campplus_3dspeaker",
+    ),
+    _modelscope(
+        "speech_campplus_sv_en_voxceleb_16k", "v1.0.2", "campplus_voxceleb.bin",
+        "campplus_3dspeaker",
+    ),
+    _modelscope(
+        "speech_eres2net_sv_zh-cn_16k-common", "v1.0.5", "pretrained_eres2net_aug.ckpt",
+        "eres2net_huge",
+    ),
+    _modelscope(
+        "speech_eres2netv2_sv_zh-cn_16k-common", "v1.0.1", "pretrained_eres2netv2.ckpt",
+        "eres2netv2",
+    ),
+    _modelscope(
+        "speech_eres2netv2w24s4ep4_sv_zh-cn_16k-common", "v1.0.1",
+        "pretrained_eres2netv2w24s4ep4.ckpt", "eres2netv2_w24s4ep4",
+    ),
+    _modelscope(
+        "speech_eres2net_base_200k_sv_zh-cn_16k-common", "v1.0.0", "pretrained_eres2net.pt",
+        "eres2net_base",
+    ),
+    _modelscope(
+        "speech_eres2net_sv_en_voxceleb_16k", "v1.0.2", "pretrained_eres2net.ckpt",
+        "eres2net_base",
+    ),
+    _modelscope(
+        "speech_eres2net_base_sv_zh-cn_3dspeaker_16k", "v1.0.1", "eres2net_base_model.ckpt",
+        "eres2net_base",
+    ),
+    _modelscope(
+        "speech_eres2net_large_sv_zh-cn_3dspeaker_16k", "v1.0.0", "eres2net_large_model.ckpt",
+        "eres2net_large",
+    ),
+    _modelscope(
+        "speech_ecapa-tdnn_sv_zh-cn_cnceleb_16k", "v1.0.0", "ecapa-tdnn.ckpt",
+        "ecapa_3dspeaker_c1024",
+    ),
+    _modelscope(
+        "speech_ecapa-tdnn_sv_zh-cn_3dspeaker_16k", "v1.0.0", "ecapa-tdnn.ckpt",
+        "ecapa_3dspeaker_c1024",
+    ),
+    _modelscope(
+        "speech_ecapa-tdnn_sv_en_voxceleb_16k", "v1.0.1", "ecapa_tdnn.bin",
+        "ecapa_3dspeaker_c1024",
+    ),
+    _modelscope(
+        "speech_rdino_ecapa_tdnn_sv_en_voxceleb_16k", "v1.0.2", "pretrained_rdino.pth",
+        "ecapa_3dspeaker_c1024",
+    ),
+    _modelscope(
+        "speech_rdino_ecapa_tdnn_sv_zh-cn_3dspeaker_16k", "v1.0.1", "rdino.pth",
+        "ecapa_3dspeaker_c1024",
+    ),
+    _modelscope(
+        "speech_sdpn_ecapa_tdnn_sv_en_voxceleb_16k", "v1.0.0", "sdpn.pth",
+        "ecapa_3dspeaker_c1024",
+    ),
+    _wespeaker("wespeaker-voxceleb-resnet34", "resnet34"),
+    _wespeaker("wespeaker-voxceleb-resnet34-LM", "resnet34"),
+    _wespeaker("wespeaker-voxceleb-resnet152-LM", "resnet152"),
+    _wespeaker("wespeaker-voxceleb-resnet221-LM", "resnet221"),
+    _wespeaker("wespeaker-voxceleb-resnet293-LM", "resnet293"),
+    _wespeaker("wespeaker-voxceleb-campplus", "campplus"),
+    _wespeaker("wespeaker-voxceleb-campplus-LM", "campplus"),
+    _wespeaker("wespeaker-voxceleb-ecapa-tdnn512", "ecapa_glob_c512"),
+    _wespeaker("wespeaker-ecapa-tdnn512-LM", "ecapa_glob_c512"),
+    _wespeaker("wespeaker-voxceleb-ecapa-tdnn1024", "ecapa_glob_c1024"),
+    _wespeaker("wespeaker-voxceleb-ecapa-tdnn1024-LM", "ecapa_glob_c1024"),
+    _wespeaker("wespeaker-voxceleb-gemini-DFresnet114-LM", "dfresnet114"),
+    _wespeaker("wespeaker-cnceleb-resnet34", "resnet34"),
+    _wespeaker("wespeaker-cnceleb-resnet34-LM", "resnet34"),
+    Published(
+        "speechbrain/spkrec-ecapa-voxceleb", "huggingface", "main", ("embedding_model.ckpt",),
+        "speechbrain", "ecapa_3dspeaker_c1024",
+    ),
+    Published(
+        "TaoRuijie/ECAPA-TDNN", "github", "main", ("exps/pretrain.model",),
+        "taoruijie", "ecapa_taoruijie_c1024",
+    ),
+)  # fmt: skip
+PUBLISHED: dict[str, Published] = {row.name: row for row in _ROWS}
+
+
+def find_published(name: str) -> Published:
+    """Return the published weights called `name`, with or without `hub:` and the owner.
+
+    Raises
+    ------
+    SettingsError
+        When there is none of that name; the nearest one is told.
+    """
+    plain = name.removeprefix(SCHEME).strip("/")
+    for row in PUBLISHED.values():
+        short = row.name.split("/", 1)[1]
+        if plain.lower() in (row.name.lower(), short.lower(), f"damo/{short}".lower()):
+            return row
+    shorts = [row.name.split("/", 1)[1] for row in PUBLISHED.values()]
+    raise SettingsError(
+        f"`{SCHEME}{plain}`: no such published weights{nearest(plain, [*PUBLISHED, *shorts])}",
+        hint="`svtool import --list` names all",
+    )
+
+
+def published_project(file: str) -> str | None:
+    """Return the project that published a file of this very name; none for usual names."""
+    named = {Path(row.files[0]).name: row.project for row in _ROWS if row.host == "modelscope"}
+    return named.get(file)
+
+
+def download(row: Published, folder: Path) -> Path:
+    """Fetch the files of published weights into `folder`; return the weights' path.
+
+    Raises
+    ------
+    CheckpointError
+        When they cannot be fetched; says which file to bring from where.
+    """
+    for file in row.files:
+        path = folder / Path(file).name
+        try:
+            _fetch(row.url(file), path)
+        except (OSError, ValueError) as error:
+            if file != row.files[0] and getattr(error, "code", None) == 404:
+                continue  # what belongs beside the weights helps, but need not be there
+            raise _cannot_fetch(row, file, error) from error
+    return folder / Path(row.files[0]).name
+
+
+def _fetch(url: str, path: Path) -> None:
+    request = urllib.request.Request(url, headers={"User-Agent": "svtool"})
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+        expected = answer.headers.get("Content-Length")
+        with atomic_path(path) as temporary:
+            with temporary.open("wb") as stream:
+                shutil.copyfileobj(answer, stream)
+            size = temporary.stat().st_size
+            if expected is not None and size != int(expected):
+                raise ValueError(f"{size} of {expected} bytes came")
+
+
+def _cannot_fetch(row: Published, file: str, error: Exception) -> CheckpointError:
+    reason = getattr(error, "reason", None) or error
+    name = Path(file).name
+    return CheckpointError(
+        f"{SCHEME}{row.name}: cannot fetch {row.url(file)}: {reason}",
+        hint=f"bring `{file}` (revision {row.revision}) from {row.page} and give the file:"
+        f" `svtool import {name} OUT --project {row.project}`",
+    )

@@ -32,31 +32,15 @@ class Project(NamedTuple):
     title: str
     recognise: Callable[[Shapes], Layout | None]
     frontend: str
-    embedding_dim: int  # of its recipes; tells twins apart when nothing else does
+    embedding_dims: tuple[int, ...] = ()  # of recipes; tell twins apart when nothing else does
 
 
 PROJECTS: dict[str, Project] = {
-    "wespeaker": Project(
-        "WeSpeaker", wespeaker.recognise, wespeaker.FRONTEND, wespeaker.RECIPE_EMBEDDING_DIM
-    ),
-    "3dspeaker": Project(
-        "3D-Speaker",
-        threed_speaker.recognise,
-        threed_speaker.FRONTEND,
-        threed_speaker.RECIPE_EMBEDDING_DIM,
-    ),
-    "speaker-net": Project(
-        "speaker-net", speaker_net.recognise, speaker_net.FRONTEND, speaker_net.RECIPE_EMBEDDING_DIM
-    ),
-    "taoruijie": Project(
-        "TaoRuijie",
-        ecapa_taoruijie.recognise,
-        ecapa_taoruijie.FRONTEND,
-        ecapa_taoruijie.RECIPE_EMBEDDING_DIM,
-    ),
-    "speechbrain": Project(
-        "SpeechBrain", speechbrain.recognise, speechbrain.FRONTEND, speechbrain.RECIPE_EMBEDDING_DIM
-    ),
+    "wespeaker": Project("WeSpeaker", wespeaker.recognise, wespeaker.FRONTEND, (256, 512)),
+    "3dspeaker": Project("3D-Speaker", threed_speaker.recognise, threed_speaker.FRONTEND, (192,)),
+    "speaker-net": Project("speaker-net", speaker_net.recognise, speaker_net.FRONTEND),
+    "taoruijie": Project("TaoRuijie", ecapa_taoruijie.recognise, ecapa_taoruijie.FRONTEND),
+    "speechbrain": Project("SpeechBrain", speechbrain.recognise, speechbrain.FRONTEND),
 }
 # Words in the names of files and folders.
 NAMES: tuple[tuple[str, str], ...] = (
@@ -197,7 +181,7 @@ def _claims_of_size(layouts: dict[str, Layout]) -> list[Claim]:
     claims = [Claim(0, project, "it is the first known") for project in layouts]
     for project, layout in layouts.items():
         size = layout.choices["embedding_dim"]
-        if size == PROJECTS[project].embedding_dim:
+        if size in PROJECTS[project].embedding_dims:
             claims.append(Claim(1, project, f"its recipes have embeddings of {size}"))
     return claims
 

@@ -6,7 +6,6 @@ Keys are ours behind their prefix `speaker_encoder.`.
 from sv_cli.checkpoints.foreign.shapes import Layout, Shapes
 
 FRONTEND = "taoruijie"
-RECIPE_EMBEDDING_DIM = 192
 
 
 def recognise(shapes: Shapes) -> Layout | None:

@@ -8,7 +8,6 @@ from typing import Any
 from sv_cli.checkpoints.foreign.shapes import Layout, Shapes
 
 FRONTEND = "speaker-net"
-RECIPE_EMBEDDING_DIM = 256
 _HEADS = "stats.attention.last_affine.affine.weight"
 
 

@@ -4,7 +4,6 @@ from sv_cli.checkpoints.foreign import threed_speaker
 from sv_cli.checkpoints.foreign.shapes import Layout, Shapes
 
 FRONTEND = "speechbrain"
-RECIPE_EMBEDDING_DIM = 192
 
 
 def recognise(shapes: Shapes) -> Layout | None:

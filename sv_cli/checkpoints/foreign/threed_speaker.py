@@ -8,7 +8,6 @@ from sv_cli.checkpoints.foreign import trunks
 from sv_cli.checkpoints.foreign.shapes import Layout, Shapes
 
 FRONTEND = "3dspeaker"
-RECIPE_EMBEDDING_DIM = 192
 _ECAPA = ("ecapa_3dspeaker_c1024", "ecapa_3dspeaker_c512")
 _ERES2NET = ("eres2net_base", "eres2net_large", "eres2net_huge")
 
@@ -58,13 +57,14 @@ def _res2net(shapes: Shapes) -> Layout:
 
 
 def _is_resnet(shapes: Shapes) -> bool:
-    return trunks.is_resnet(shapes) and "layer1.0.conv3.weight" not in shapes
+    # Basic blocks and two linear layers, as its recipes have them; others are WeSpeaker's alone.
+    second = "seg_2.weight" in shapes and "layer1.0.conv3.weight" not in shapes
+    return trunks.is_resnet(shapes) and second and not shapes.has("pool.")
 
 
 def _resnet(shapes: Shapes) -> Layout:
     choices = trunks.resnet_choices(shapes)
-    if not choices.pop("two_emb_layer", False):
-        choices["two_emb_layer"] = False
+    del choices["two_emb_layer"]  # its default
     return Layout(("resnet34_3dspeaker",), choices, trunks.resnet_sizes(shapes))
 
 

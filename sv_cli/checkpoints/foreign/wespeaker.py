@@ -16,7 +16,6 @@ from sv_cli.checkpoints.foreign.shapes import Layout, Shapes, pooling_of, sees_c
 from sv_cli.models.registry import MODELS
 
 FRONTEND = "wespeaker"
-RECIPE_EMBEDDING_DIM = 256
 _ECAPA = ("ecapa_c512", "ecapa_c1024", "ecapa_glob_c512", "ecapa_glob_c1024")
 _RESNET = tuple(f"resnet{depth}" for depth in (34, 18, 50, 101, 152, 221, 293))
 _RES2NET = ("res2net34_base", "res2net34_large")

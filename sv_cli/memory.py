@@ -23,4 +23,5 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     options = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _LARGEST), (_M_TOP_PAD, _TOP_PAD_BYTES))
-    return all([bool(mallopt(option, value)) for option, value in options])
+    results = [mallopt(option, value) for option, value in options]
+    return all(results)

@@ -19,12 +19,11 @@ from sv_cli.backend.asnorm import (
 )
 from sv_cli.backend.center import normalize_length, subtract_mean
 from sv_cli.backend.cohort_stats_file import StatsTable, read_stats, write_stats
-from sv_cli.backend.embedding_files import read_embeddings
 from sv_cli.backend.joining import Pairs, join_pairs
 from sv_cli.backend.sides import Side, Sides, read_sides
 from sv_cli.backend.speakers import group_means, group_rows
 from sv_cli.errors import SettingsError
-from sv_cli.tables.embeddings import check_same_model, group_utterances
+from sv_cli.tables.embeddings import check_same_model, group_utterances, read_embeddings
 from sv_cli.tables.scores import Scores, read_scores, write_scores
 from sv_cli.tables.text import read_spk2utt, read_table
 

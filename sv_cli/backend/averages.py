@@ -6,10 +6,9 @@ import numpy as np
 
 from sv_cli.atomic import refuse_overwrite
 from sv_cli.backend.center import mean_vector, normalize_length
-from sv_cli.backend.embedding_files import read_embeddings
 from sv_cli.backend.speakers import Groups, group_means, group_rows
 from sv_cli.tables.arrays import write_array
-from sv_cli.tables.embeddings import EmbeddingTable, write_embeddings
+from sv_cli.tables.embeddings import EmbeddingTable, read_embeddings, write_embeddings
 from sv_cli.tables.specifier import parse_wspecifier
 from sv_cli.tables.text import read_spk2utt, write_table
 

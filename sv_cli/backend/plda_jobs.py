@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from sv_cli import logs
 from sv_cli.backend.averages import refuse_overwrite_table
 from sv_cli.backend.cosine import Rows
-from sv_cli.backend.embedding_files import read_embedding_pair, read_embeddings
 from sv_cli.backend.plda import Adaptation, Plda, adapt_plda, smooth_plda
 from sv_cli.backend.plda_chain import Given, fit_front, train_plda
 from sv_cli.backend.plda_file import read_plda, write_plda
@@ -25,6 +24,8 @@ from sv_cli.tables.arrays import ArrayWriter, read_array, read_scalars, write_ar
 from sv_cli.tables.embeddings import (
     EmbeddingTable,
     check_same_model,
+    read_embedding_pair,
+    read_embeddings,
     write_embeddings,
 )
 from sv_cli.tables.text import read_spk2utt

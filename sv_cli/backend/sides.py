@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from sv_cli import logs
 from sv_cli.backend.center import mean_vector, normalize_length, subtract_mean
-from sv_cli.backend.embedding_files import read_embedding_pair, read_embeddings
 from sv_cli.backend.speakers import group_means, group_rows
 from sv_cli.errors import TableError
 from sv_cli.tables.arrays import read_array
 from sv_cli.tables.embeddings import (
     EmbeddingTable,
     check_same_model,
+    read_embedding_pair,
+    read_embeddings,
 )
 from sv_cli.tables.text import read_spk2utt
 

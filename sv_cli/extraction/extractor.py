@@ -6,7 +6,7 @@ that of one utterance at a time.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from sv_cli.extraction.settings import ExtractSettings
 from sv_cli.features.frontend import Frontend
 from sv_cli.features.settings import FrontendSettings
 from sv_cli.models.protocol import SpeakerEncoder
+from sv_cli.tables.datadir import Utterance
 
 Embedding = NDArray[np.float32]
 Array = NDArray[Any]
@@ -30,30 +31,6 @@ NUM_SAMPLES_TRIED = 3
 _FRAMES_TRIED = 1000
 _GPU_BATCH = 32
 _WINDOW_BATCHES = 16  # utterances looked through for equal lengths, in batches
-
-
-class Utterance(Protocol):
-    """A recording or a segment of one, in seconds."""
-
-    @property
-    def utt(self) -> str:
-        """Key."""
-
-    @property
-    def rx(self) -> str:
-        """Extended file name of the recording."""
-
-    @property
-    def start(self) -> float | None:
-        """Start of the segment."""
-
-    @property
-    def end(self) -> float | None:
-        """End of the segment."""
-
-    @property
-    def channel(self) -> int | None:
-        """Channel, from 0."""
 
 
 class Extractor:

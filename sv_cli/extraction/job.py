@@ -27,10 +27,11 @@ from sv_cli.audio.notices import collect
 from sv_cli.checkpoints.model_file import load_model
 from sv_cli.errors import SvError
 from sv_cli.extraction.device import choose_device
-from sv_cli.extraction.extractor import Extractor, Utterance
+from sv_cli.extraction.extractor import Extractor
 from sv_cli.extraction.precision import Form
 from sv_cli.extraction.settings import ExtractSettings
 from sv_cli.tables.arrays import ArrayTable, ArrayWriter, read_arrays
+from sv_cli.tables.datadir import Utterance
 
 _MAX_PART, _MIN_PART, _PARTS = 500, 16, 64
 _POLL_SECONDS = 0.2

@@ -23,8 +23,9 @@ from sv_cli.extraction.device import choose_device
 from sv_cli.extraction.extractor import NUM_SAMPLES_TRIED, Extractor
 from sv_cli.extraction.job import ExtractJob, Part, make_parts, split_parts
 from sv_cli.extraction.settings import ExtractSettings
-from sv_cli.features.sources import Utterance, open_source, take_shard
+from sv_cli.features.sources import open_source, take_shard
 from sv_cli.tables.arrays import ArrayTable, ArrayWriter, iterate_arrays
+from sv_cli.tables.datadir import Utterance
 from sv_cli.tables.embeddings import write_model_info
 from sv_cli.tables.specifier import ReadSpec, WriteSpec, parse_rspecifier, parse_wspecifier
 from sv_cli.tables.text import sort_keys

@@ -15,7 +15,7 @@ from sv_cli.audio.notices import say_once
 from sv_cli.errors import SettingsError, SvError, TableError
 from sv_cli.features.job import FeatureJob
 from sv_cli.features.parts import Part, make_parts, make_share
-from sv_cli.features.sources import Utterance
+from sv_cli.tables.datadir import Utterance
 from sv_cli.tables.specifier import WriteSpec, open_output
 from sv_cli.tables.text import write_table
 

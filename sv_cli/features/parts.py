@@ -24,8 +24,8 @@ from sv_cli.atomic import atomic_open
 from sv_cli.audio.notices import collect
 from sv_cli.errors import AudioError, SvError
 from sv_cli.features.job import FeatureJob
-from sv_cli.features.sources import Utterance
 from sv_cli.tables.arrays import compress
+from sv_cli.tables.datadir import Utterance
 from sv_cli.tables.packing import as_kaldi_array, pack_binary, pack_text
 from sv_cli.tables.text import check_key, encode
 

@@ -4,25 +4,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from sv_cli.audio.archive import index_archive
 from sv_cli.errors import SettingsError, TableError
-from sv_cli.tables.datadir import DataDir
+from sv_cli.tables.datadir import DataDir, Utterance
 from sv_cli.tables.specifier import is_pipe, open_input, parse_rspecifier
 from sv_cli.tables.text import read_table
-
-
-@dataclass(frozen=True)
-class Utterance:
-    """A recording, or the part of one: seconds from `start` to `end`, None for its bounds."""
-
-    utt: str
-    rx: str
-    start: float | None = None
-    end: float | None = None
-    channel: int | None = None
 
 
 @contextmanager
@@ -72,7 +60,7 @@ def _read_directory(path: Path) -> list[Utterance]:
     if not (path / "wav.scp").is_file():
         hint = "give a data directory, `scp:wav.scp` or `ark:wav.ark`"
         raise TableError(f"`{path}` has no wav.scp", hint=hint)
-    return [Utterance(*utterance) for utterance in DataDir.load(path).recordings()]
+    return DataDir.load(path).recordings()
 
 
 def _read_archive(path: Path) -> list[Utterance]:

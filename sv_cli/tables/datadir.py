@@ -26,9 +26,9 @@ class Utterance(NamedTuple):
 
     utt: str
     rx: str
-    start: float | None
-    end: float | None
-    channel: int | None
+    start: float | None = None
+    end: float | None = None
+    channel: int | None = None
 
 
 @dataclass
@@ -135,7 +135,7 @@ class DataDir:
         utts = self.utts
         if self.segments is None:
             _refuse_missing([utt for utt in utts if utt not in self.wav], f"{self.path}/wav.scp")
-            return [Utterance(utt, self.wav[utt], None, None, None) for utt in utts]
+            return [Utterance(utt, self.wav[utt]) for utt in utts]
         cuts = self.segments
         _refuse_missing([utt for utt in utts if utt not in cuts], f"{self.path}/segments")
         lost = [cuts[utt].recording for utt in utts if cuts[utt].recording not in self.wav]

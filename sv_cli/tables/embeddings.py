@@ -13,6 +13,7 @@ from sv_cli.atomic import atomic_open
 from sv_cli.errors import TableError, name_some
 from sv_cli.tables.arrays import ArrayWriter, iterate_views
 from sv_cli.tables.objects import Array
+from sv_cli.tables.plain_vectors import read_plain_vectors
 from sv_cli.tables.specifier import parse_rspecifier, parse_wspecifier
 
 _ROWS_A_BLOCK = 4096
@@ -110,6 +111,19 @@ def read_embeddings(source: str, *, wanted: str = "xvector.scp") -> EmbeddingTab
         When an item is no vector, sizes differ, a value is NaN or infinite, or nothing is there.
     """
     spec = parse_rspecifier(source, wanted=wanted)
+    ids, matrix = read_plain_vectors(spec) or _read_any(source, wanted)
+    _refuse_non_finite(source, ids, matrix)
+    info = _read_model_info(spec.beside)
+    if info and info.embedding_dim != matrix.shape[1]:
+        raise TableError(
+            f"`{source}` holds {matrix.shape[1]} values an embedding, but its xvector.json says "
+            f"{info.embedding_dim}",
+            hint="the json file belongs to another table; extract again",
+        )
+    return EmbeddingTable(ids, matrix, info, source)
+
+
+def _read_any(source: str, wanted: str) -> tuple[list[str], NDArray[np.float32]]:
     ids: list[str] = []
     blocks: list[NDArray[np.float32]] = []
     rows: list[Array] = []
@@ -127,16 +141,7 @@ def read_embeddings(source: str, *, wanted: str = "xvector.scp") -> EmbeddingTab
         blocks.append(np.array(rows, np.float32))
     if not ids:
         raise TableError(f"`{source}` holds no embeddings")
-    matrix = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
-    _refuse_non_finite(source, ids, matrix)
-    info = _read_info(spec.beside)
-    if info and info.embedding_dim != matrix.shape[1]:
-        raise TableError(
-            f"`{source}` holds {matrix.shape[1]} values an embedding, but its xvector.json says "
-            f"{info.embedding_dim}",
-            hint="the json file belongs to another table; extract again",
-        )
-    return EmbeddingTable(ids, matrix, info, source)
+    return ids, np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
 
 
 def read_embedding_pair(
@@ -258,7 +263,7 @@ def _refuse_non_finite(source: str, ids: list[str], matrix: NDArray[np.float32])
         )
 
 
-def _read_info(beside: Path | None) -> ModelInfo | None:
+def _read_model_info(beside: Path | None) -> ModelInfo | None:
     path = beside.with_suffix(".json") if beside else None
     if path is None or not path.is_file():
         return None

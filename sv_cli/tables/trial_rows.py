@@ -19,7 +19,7 @@ from sv_cli.tables.pairs import (
     raise_repeated_pairs,
     read_column_blocks,
 )
-from sv_cli.tables.trials import _Format, _labels, _recognise
+from sv_cli.tables.trials import TrialFormat, read_labels, recognise
 
 CHUNK_TRIALS = 1 << 22
 
@@ -78,10 +78,10 @@ def iterate_trial_rows(
     """
     keys = _Keys(enroll_index), _Keys(test_index)
     parts: list[tuple[Ids, Ids]] = []
-    form: _Format | None = None
+    form: TrialFormat | None = None
     num_trials = num_pending = num_chunks = 0
     for block in read_column_blocks(source, allowed={2, 3}, what="trials"):
-        form = form or _recognise(block, source)
+        form = form or recognise(block, source)
         part = _number(block, form, source, keys)
         if num_pending and num_pending + len(part[0]) > chunk_trials:
             yield _join(parts, keys, source, first=not num_chunks)
@@ -96,9 +96,11 @@ def iterate_trial_rows(
     yield _join(parts, keys, source, first=not num_chunks)
 
 
-def _number(block: Block, form: _Format, source: str, keys: tuple[_Keys, _Keys]) -> tuple[Ids, Ids]:
+def _number(
+    block: Block, form: TrialFormat, source: str, keys: tuple[_Keys, _Keys]
+) -> tuple[Ids, Ids]:
     if form.label is not None:
-        _labels(block, form, source)  # raises for a word that is no label
+        read_labels(block, form, source)  # raises for a word that is no label
     return keys[0].number(block.columns[form.enroll]), keys[1].number(block.columns[form.test])
 
 

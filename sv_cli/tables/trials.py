@@ -29,7 +29,9 @@ _DIGITS = {b"1": 1, b"0": 0}
 
 
 @dataclass(frozen=True)
-class _Format:
+class TrialFormat:
+    """Which column of a trial list holds what."""
+
     name: str
     enroll: int
     test: int
@@ -37,10 +39,10 @@ class _Format:
     values: dict[bytes, int]
 
 
-_KALDI = _Format("enroll test target|nontarget", 0, 1, 2, _WORDS)
-_VOXCELEB = _Format("1|0 enroll test", 1, 2, 0, _DIGITS)
-_CNCELEB = _Format("enroll test 1|0", 0, 1, 2, _DIGITS)
-_PLAIN = _Format("enroll test", 0, 1, None, {})
+_KALDI = TrialFormat("enroll test target|nontarget", 0, 1, 2, _WORDS)
+_VOXCELEB = TrialFormat("1|0 enroll test", 1, 2, 0, _DIGITS)
+_CNCELEB = TrialFormat("enroll test 1|0", 0, 1, 2, _DIGITS)
+_PLAIN = TrialFormat("enroll test", 0, 1, None, {})
 
 
 @dataclass
@@ -88,14 +90,14 @@ def read_trials(source: str, *, labels: Literal["optional", "required"] = "optio
     enroll, test = Interner(), Interner()
     parts: list[tuple[Ids, Ids]] = []
     targets: list[NDArray[np.bool_]] = []
-    form: _Format | None = None
+    form: TrialFormat | None = None
     for block in read_column_blocks(source, allowed={2, 3}, what="trials"):
-        form = form or _recognise(block, source)
+        form = form or recognise(block, source)
         parts.append(
             (enroll.number(block.columns[form.enroll]), test.number(block.columns[form.test]))
         )
         if form.label is not None:
-            targets.append(_labels(block, form, source))
+            targets.append(read_labels(block, form, source))
     assert form is not None
     if form.label is None and labels == "required":
         raise TableError(
@@ -123,7 +125,8 @@ def write_trials(target: str, trials: Trials) -> None:
         stream.write(encode("".join([f"{line}\n" for line in lines])))
 
 
-def _recognise(block: Block, source: str) -> _Format:
+def recognise(block: Block, source: str) -> TrialFormat:
+    """Return the format of a list by its first lines, or say what is wrong with it."""
     columns = block.columns
     if len(columns) == 2:
         return _PLAIN
@@ -146,7 +149,8 @@ def _recognise(block: Block, source: str) -> _Format:
     )
 
 
-def _labels(block: Block, form: _Format, source: str) -> NDArray[np.bool_]:
+def read_labels(block: Block, form: TrialFormat, source: str) -> NDArray[np.bool_]:
+    """Return True for targets; a word that is no label is an error that names its line."""
     assert form.label is not None
     column = block.columns[form.label]
     try:

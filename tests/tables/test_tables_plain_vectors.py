@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from sv_cli.backend.embedding_files import read_embeddings
 from sv_cli.errors import TableError
 from sv_cli.tables import embeddings
 from sv_cli.tables.arrays import ArrayWriter
+from sv_cli.tables.embeddings import read_embeddings
 from sv_cli.tables.plain_vectors import read_plain_vectors
 from sv_cli.tables.specifier import parse_rspecifier
 

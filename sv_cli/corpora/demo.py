@@ -39,15 +39,15 @@ SIZES: dict[str, Size] = {
     "small": Size(
         {"train": Part(24, 8), "cohort": Part(12, 4), "dev": Part(10, 8), "eval": Part(10, 8)},
         250,
-        700,
-        300,
+        500,
+        500,
         (1.8, 3.0),
     ),
     "default": Size(
         {"train": Part(96, 10), "cohort": Part(30, 5), "dev": Part(20, 10), "eval": Part(20, 10)},
         900,
-        3000,
-        1500,
+        2400,
+        2100,
         (2.0, 4.0),
     ),
 }

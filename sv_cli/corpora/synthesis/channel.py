@@ -28,7 +28,7 @@ def record(
     frequency = np.linspace(0.0, sample_rate / 2, num_fft // 2 + 1)
     spectrum = np.fft.rfft(speech, num_fft) * np.fft.rfft(reverb, num_fft)
     noise = _noise_spectrum(frequency, rng)
-    ratio_db = rng.uniform(14.0, 40.0)
+    ratio_db = rng.uniform(18.0, 42.0)
     noise *= np.sqrt(_power(spectrum) / _power(noise)) * 10.0 ** (-ratio_db / 20.0)
     device = _device(frequency, rng)
     recording = np.fft.irfft((spectrum + noise) * device, num_fft)[:num_samples]
@@ -44,7 +44,7 @@ def _room(sample_rate: int, rng: np.random.Generator) -> NDArray[np.float64]:
     time = np.arange(int(reverb_seconds * sample_rate)) / sample_rate
     tail = rng.standard_normal(len(time)) * 10.0 ** (-3.0 * time / reverb_seconds)
     tail[: int(0.002 * sample_rate)] = 0.0
-    direct_db = rng.uniform(3.0, 20.0)
+    direct_db = rng.uniform(6.0, 24.0)
     tail *= 10.0 ** (-direct_db / 20.0) / np.sqrt(np.sum(tail**2))
     tail[0] = 1.0
     return tail
@@ -53,13 +53,13 @@ def _room(sample_rate: int, rng: np.random.Generator) -> NDArray[np.float64]:
 def _device(frequency: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Gain of microphone and line: a smooth random curve, and a pass band."""
     octave = np.log2(np.maximum(frequency, 50.0) / 50.0) / np.log2(frequency[-1] / 50.0)
-    curve_db = rng.normal(0.0, 2.5) * (octave - 0.5)
+    curve_db = rng.normal(0.0, 1.5) * (octave - 0.5)
     for ripple in range(1, 5):
-        curve_db = curve_db + rng.normal(0.0, 1.6 / ripple) * np.cos(
+        curve_db = curve_db + rng.normal(0.0, 1.0 / ripple) * np.cos(
             np.pi * ripple * octave + rng.uniform(0.0, 2.0 * np.pi)
         )
     low, high = rng.uniform(30.0, 150.0), frequency[-1] * rng.uniform(0.8, 1.0)
-    if rng.random() < 0.08:  # a telephone line
+    if rng.random() < 0.05:  # a telephone line
         low, high = 300.0, 3400.0
     below, above = (low / np.maximum(frequency, 1.0)) ** 2, (frequency / high) ** 2
     passed = 1.0 / np.sqrt((1.0 + below * below * below) * (1.0 + np.square(np.square(above**2))))

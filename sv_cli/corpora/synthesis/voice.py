@@ -94,15 +94,15 @@ def vary_voice(voice: Voice, rng: np.random.Generator) -> Voice:
     cold = max(rng.normal(0.0, 1.0), 0.0)
     changes = {
         "formant_scale": voice.formant_scale * (1.0 + rng.normal(0.0, 0.01, 3)),
-        "vowel_space": voice.vowel_space * rng.normal(1.0, 0.05),
+        "vowel_space": voice.vowel_space * rng.normal(1.0, 0.04),
         "bandwidth_scale": voice.bandwidth_scale * float(np.exp(rng.normal(0.0, 0.12))),
-        "nasality_hz": voice.nasality_hz + 40.0 * cold,
-        "pitch_hz": voice.pitch_hz * float(np.exp(0.07 * effort + rng.normal(0.0, 0.05))),
+        "nasality_hz": voice.nasality_hz + 25.0 * cold,
+        "pitch_hz": voice.pitch_hz * float(np.exp(0.05 * effort + rng.normal(0.0, 0.04))),
         "pitch_range": voice.pitch_range * float(np.exp(rng.normal(0.0, 0.25))),
         "open_quotient": float(
             np.clip(voice.open_quotient - 0.04 * effort + rng.normal(0, 0.03), 0.35, 0.9)
         ),
-        "tilt_db": max(voice.tilt_db - 2.0 * effort + rng.normal(0.0, 1.0), 0.0),
+        "tilt_db": max(voice.tilt_db - 1.2 * effort + rng.normal(0.0, 0.7), 0.0),
         "breath": voice.breath * float(np.exp(rng.normal(-0.2 * effort, 0.3))),
         "rate": float(np.clip(voice.rate * rng.normal(1.0, 0.1), 0.6, 1.6)),
     }

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from example_world import build_world
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -20,3 +21,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings of the caller's shell must not steer the tests."""
     for name in ("SVTOOL_NO_PIPES", "SVTOOL_AUDIO_ROOT"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the examples of every help text run."""
+    root = tmp_path_factory.getbasetemp()
+    if root.name.startswith("popen-"):  # pytest-xdist: the session's folder is one above
+        root = root.parent
+    return build_world(root / "example-world")

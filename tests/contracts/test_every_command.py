@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import typer.main
-from example_world import build_world, enter_world, environment, run_line
+from example_world import enter_world, environment, run_line
 
 from sv_cli.cli import app
 
@@ -48,14 +48,6 @@ def test_see_also_names_commands_that_exist(name: str) -> None:
     named = re.sub(r" \(.*?\)", "", line).split(", ")
     groups = {command.split()[0] for command in COMMANDS}
     assert not [other for other in named if other not in COMMANDS and other not in groups]
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.getbasetemp()
-    if root.name.startswith("popen-"):  # pytest-xdist: the session's folder is one above
-        root = root.parent
-    return build_world(root / "example-world")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -30,7 +30,9 @@ def demo(
         int | None, typer.Option(min=1, help="Processes [default: all processors].")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the corpus and of training.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Skip what is finished.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip what is finished; print the table.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Do all again in a used DIR.")] = False,
 ) -> None:
     r"""Run the whole chain on a synthetic corpus, from nothing to a table of systems.
@@ -41,7 +43,7 @@ def demo(
     \b
     Examples:
       $ svtool demo out/demo --size tiny
-      $ svtool demo out/demo2 --size tiny --num-procs 1 --seed 3 | head -n 3
+      $ svtool demo out/demo --size tiny --resume | head -n 3
 
     \b
     See also: prepare demo, train, extract, eval
@@ -50,7 +52,7 @@ def demo(
     steps = demo_steps(size, num_procs or _available_cpus(), seed)
     logs.info(f"working in `{directory}`", directory=str(directory))
     for step in steps:
-        if " ".join(step.argv) not in done:
+        if step.prints or " ".join(step.argv) not in done:
             _run(step, directory, resume=resume, force=force or resume)
             _record(directory, done, step)
     logs.summary(f"ran {len(steps)} commands in `{directory}`", done=len(steps), skipped=0)

@@ -39,6 +39,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("models", "models:models", "List the networks, or describe one."),
     ("train", "train:train", "Train a speaker encoder, on one process or many."),
     ("average", "average:average", "Average the weights of several models."),
+    ("import", "import_:import_weights", "Import weights that another project published."),
     ("extract", "extract:extract", "Extract speaker embeddings."),
     ("mean", "mean:mean", "Average embeddings by speaker or enrolment model."),
     ("score", "score:score", "Score trials by the cosine."),

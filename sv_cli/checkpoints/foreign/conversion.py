@@ -1,6 +1,6 @@
 """Foreign weights into a model file: named, loaded strictly, tried once, with their front-end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +24,7 @@ from sv_cli.features.settings import (
     frontend_name,
 )
 from sv_cli.models.protocol import SpeakerEncoder
-from sv_cli.models.registry import build_model, find_model
+from sv_cli.models.registry import MODELS, build_model, find_model
 from sv_cli.settings.model import build_settings
 
 TRIAL_FRAMES = 64  # enough for every network, and quick
@@ -157,11 +157,17 @@ def _name_network(
         kept = {key: layout.choices[key] for key in ("feat_dim", "embedding_dim")}
         return wanted, kept
     names = layout.names if wanted is None else (wanted,)
-    for name in names:
+    for name in _nearest_first(names, weights):
         options = _without_defaults(name, layout.choices)
         if _fits(_on_meta(name, options), weights):
             return name, options
     return names[0], {**layout.choices, **layout.sizes}
+
+
+def _nearest_first(names: Sequence[str], weights: Mapping[str, Tensor]) -> list[str]:
+    """Return names by how near their parameter counts are, so that the first mostly fits."""
+    count = sum(value.numel() for key, value in weights.items() if ".running_" not in key)
+    return sorted(names, key=lambda name: abs(MODELS[name].parameters - count))
 
 
 def _without_defaults(name: str, choices: Mapping[str, Any]) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def find_weights(path: Path) -> Path:
 
 def _read(path: Path) -> Any:
     if path.suffix != ".safetensors":
-        return read_torch_file(path)
+        return _read_torch(path)
     if path.stat().st_size == 0:
         raise CheckpointError(f"`{path}`: empty file")
     try:
@@ -116,6 +116,17 @@ def _read(path: Path) -> Any:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"`{path}`: damaged: {str(error).splitlines()[0]}") from error
+
+
+def _read_torch(path: Path) -> Any:
+    try:
+        return read_torch_file(path)
+    except CheckpointError:
+        raise
+    except Exception as error:  # bytes that are no pickle break its reader in any way
+        raise CheckpointError(
+            f"`{path}`: damaged or not a torch file: {type(error).__name__}"
+        ) from error
 
 
 def _open_containers(path: Path, content: Any) -> tuple[dict[str, Any], list[str]]:

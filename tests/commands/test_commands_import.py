@@ -1,0 +1,151 @@
+"""`svtool import`: one line for every outcome, and nothing written unless all is well."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from sv_cli.checkpoints import hub
+from sv_cli.checkpoints.model_file import load_model, read_model
+from sv_cli.cli import app
+from sv_cli.models.registry import MODELS, build_model
+
+SIZES = {"hidden_dim": 32, "stats_dim": 48, "embedding_dim": 16}
+
+
+def run(*words: Any) -> Any:
+    result = CliRunner().invoke(app, ["import", *map(str, words)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    state = build_model("xvector", **SIZES).state_dict()
+    path = tmp_path / "avg_model.pt"
+    torch.save({**state, "projection.weight": torch.zeros(7, 16)}, path)
+    return path
+
+
+def test_a_model_is_written(weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "xvector.pt"
+    result = run(weights, out)
+    assert result.exit_code == 0, result.stderr
+    last = result.stderr.splitlines()[-1]
+    assert "WeSpeaker xvector, embedding of 16" in last
+    assert "front-end wespeaker of 80 bins" in last
+    assert "left out `projection.*` (1)" in last
+    loaded = load_model(out)
+    assert loaded.info.frontend == "wespeaker"
+    assert read_model(out).notes == {"imported_from": "avg_model.pt", "project": "WeSpeaker"}
+    assert torch.isfinite(loaded.encoder(torch.randn(2, 40, 80))).all()
+
+
+def test_into_a_directory_and_again(weights: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "exp"
+    folder.mkdir()
+    assert run(weights, folder).exit_code == 0
+    assert load_model(folder).info.embedding_dim == 16
+    again = run(weights, folder)
+    assert again.exit_code == 1
+    assert "exists already" in again.stderr
+    assert run(weights, folder, "--force", "--frontend", "3dspeaker").exit_code == 0
+    assert load_model(folder).info.frontend == "3dspeaker"
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch exploded",)
+
+
+@pytest.mark.parametrize("kind", ["empty", "cut", "code", "noise", "text", "family", "own"])
+def test_bad_weights_write_nothing(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = weights.read_bytes()
+    if kind == "code":
+        torch.save({"frame_1.conv_1d.weight": Bomb()}, weights)
+    elif kind == "family":
+        torch.save(torch.nn.LSTM(4, 4).state_dict(), weights)
+    elif kind == "own":
+        run(weights, "model.pt")
+        weights.write_bytes((tmp_path / "model.pt").read_bytes())
+    else:
+        bad = {"empty": b"", "cut": whole[:9000], "noise": b"\x80junk" * 9, "text": b"hello\n"}
+        weights.write_bytes(bad[kind])
+    result = run(weights, "out.pt")
+    assert result.exit_code == 1
+    errors = [line for line in result.stderr.splitlines() if "error: " in line]
+    assert len(errors) == 1
+    assert "avg_model.pt" in errors[0]
+    assert not list(tmp_path.glob("*out*"))
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "needs WEIGHTS and OUT"),
+        (("avg_model.pt", "out.pt", "--project", "kaldi"), "--project `kaldi` is unknown"),
+        (("avg_model.pt", "out.pt", "--model", "renset34"), "did you mean `resnet34`"),
+        (("avg_model.pt", "out.pt", "--frontend", "x"), "front-end `x` is not known"),
+        (("hub:campplus", "out.pt"), "no such published weights"),
+    ],
+)
+def test_wrong_usage(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(weights.parent)
+    result = run(*words)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_list_names_networks_that_exist() -> None:
+    lines = [line.split("\t") for line in run("--list").stdout.splitlines()]
+    assert len(lines) == len(hub.PUBLISHED) >= 16
+    assert {line[2] for line in lines} <= set(MODELS)
+    assert len({line[0] for line in lines}) == len(lines)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hub:iic/speech_campplus_sv_en_voxceleb_16k",
+        "damo/speech_campplus_sv_en_voxceleb_16k",
+        "speech_campplus_sv_en_voxceleb_16k",
+    ],
+)
+def test_published_names(name: str) -> None:
+    row = hub.find_published(name)
+    assert (row.revision, row.files) == ("v1.0.2", ("campplus_voxceleb.bin",))
+
+
+def test_published_weights_are_fetched(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub.Published, "url", lambda row, file: (weights.parent / file).as_uri())
+    (weights.parent / "config.yaml").write_text("model: XVEC\n")
+    result = run("hub:wespeaker-voxceleb-resnet34", tmp_path / "out.pt")
+    assert result.exit_code == 0, result.stderr
+    notes = read_model(tmp_path / "out.pt").notes
+    assert notes["imported_from"] == "hub:Wespeaker/wespeaker-voxceleb-resnet34@main"
+
+
+def test_without_a_network_the_file_to_bring_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub.Published, "url", lambda row, file: (tmp_path / "none").as_uri())
+    result = run("hub:speech_eres2netv2_sv_zh-cn_16k-common", tmp_path / "out.pt")
+    assert result.exit_code == 1
+    error, hint = result.stderr.splitlines()[-2:]
+    assert "cannot fetch" in error
+    assert "bring `pretrained_eres2netv2.ckpt` (revision v1.0.1)" in hint
+    assert "modelscope.cn/models/iic/speech_eres2netv2_sv_zh-cn_16k-common" in hint
+    assert "--project 3dspeaker" in hint
+    assert not (tmp_path / "out.pt").exists()

@@ -91,6 +91,10 @@ _ROWS: tuple[Published, ...] = (
         "campplus_3dspeaker",
     ),
     _modelscope(
+        "speech_campplus_sv_cn_cnceleb_16k", "master", "campplus_cnceleb.bin",
+        "campplus_3dspeaker",
+    ),
+    _modelscope(
         "speech_eres2net_sv_zh-cn_16k-common", "v1.0.5", "pretrained_eres2net_aug.ckpt",
         "eres2net_huge",
     ),

@@ -71,6 +71,8 @@ def _list() -> None:
     """Write the published weights: name, project, network, address, revision."""
     from sv_cli.checkpoints.hub import PUBLISHED
 
-    for row in PUBLISHED.values():
-        line = (row.name, row.project, row.model, row.url(row.files[0]), row.revision)
-        logs.data("\t".join(line) + "\n")
+    lines = (
+        (row.name, row.project, row.model, row.url(row.files[0]), row.revision)
+        for row in PUBLISHED.values()
+    )
+    logs.data("".join("\t".join(line) + "\n" for line in lines))

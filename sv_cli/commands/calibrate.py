@@ -128,7 +128,7 @@ def decide(
       $ cat scores/eval.asnorm | svtool decide out/threshold.json - | grep accept | head
 
     \b
-    See also: calibrate threshold, verify, eval
+    See also: calibrate threshold, eval
     """
     from sv_cli.backend.score_jobs import decide_trials
 

@@ -63,25 +63,30 @@ def _run(step: Step, directory: Path, *, resume: bool, force: bool) -> None:
     argv = [*step.argv, again] if again else list(step.argv)
     logs.command_line(" ".join(["svtool", *argv]), comment=step.title)
     start = time.monotonic()
-    source = str(Path(__file__).parents[2])
-    path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "sv_cli", *argv]
-    stdout = None if step.prints else _STDERR
-    child = subprocess.Popen(
-        command, cwd=directory, env={**os.environ, "PYTHONPATH": path}, stdout=stdout
-    )
-    try:
-        status = child.wait()
-    except BaseException:  # interrupted: the step cleans up, then this command ends
-        child.terminate()
-        child.wait()
-        raise
+    status = _wait_for(_start(argv, directory, stdout=None if step.prints else _STDERR))
     if status:
         raise SvError(
             f"`svtool {step.argv[0]}` ended with status {status}",
             hint="go on from here with `--resume`",
         )
     logs.debug(f"{step.title}: {time.monotonic() - start:.1f} s")
+
+
+def _start(argv: list[str], directory: Path, *, stdout: int | None) -> subprocess.Popen[bytes]:
+    source = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "sv_cli", *argv]
+    env = {**os.environ, "PYTHONPATH": path}
+    return subprocess.Popen(command, cwd=directory, env=env, stdout=stdout)
+
+
+def _wait_for(child: subprocess.Popen[bytes]) -> int:
+    try:
+        return child.wait()
+    except BaseException:  # interrupted: the step cleans up, then this command ends
+        child.terminate()
+        child.wait()
+        raise
 
 
 def _finished(directory: Path, *, resume: bool, force: bool) -> set[str]:

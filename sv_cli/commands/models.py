@@ -16,6 +16,9 @@ def models(
 ) -> None:
     r"""List the networks that `train --model` knows, or describe one.
 
+    GMAC are 10^9 multiply-accumulates for 200 frames; the EER is the one that the source
+    publishes for VoxCeleb1-O, where it does.
+
     \b
     Examples:
       $ svtool models ecapa_glob_c512
@@ -43,8 +46,10 @@ def describe(name: str) -> dict[str, object]:
 def table() -> str:
     """Return one line a network."""
     rows = [
-        [name, entry.family, f"{entry.parameters / 1e6:.2f} M", str(entry.embedding_dim),
-         entry.frontend]
+        [name, entry.family, f"{entry.parameters / 1e6:.2f}", f"{entry.macs:.2f}",
+         str(entry.embedding_dim), entry.frontend, entry.source,
+         "" if entry.published_eer is None else f"{entry.published_eer:.3f}"]
         for name, entry in MODELS.items()
     ]  # fmt: skip
-    return logs.format_table(["name", "family", "parameters", "embedding", "front-end"], rows)
+    header = ["name", "family", "params [M]", "GMAC", "dim", "front-end", "source", "Vox1-O EER %"]
+    return logs.format_table(header, rows)

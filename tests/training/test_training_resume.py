@@ -78,6 +78,35 @@ def test_two_processes_resume_to_the_same_bits(voices: Path, tmp_path: Path) -> 
     assert_same_bits(tmp_path / "whole", tmp_path / "killed")
 
 
+def test_torchrun_and_num_procs_are_the_same_engine(voices: Path, tmp_path: Path) -> None:
+    run(command(voices, tmp_path / "ours", "--num-procs", "2", "--set", "num_epochs=1"))
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    python, *rest = command(voices, tmp_path / "torchrun", "--set", "num_epochs=1")
+    run([python, *launcher, *rest])
+    assert_same_bits(tmp_path / "ours", tmp_path / "torchrun")
+
+
+def test_a_process_that_dies_is_named(voices: Path, tmp_path: Path) -> None:
+    exp = tmp_path / "exp"
+    line = command(voices, exp, "--num-procs", "2", "--set", "num_epochs=200")
+    parent = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
+    while steps_logged(exp) < 3 and parent.poll() is None:
+        time.sleep(0.01)
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+    ranks = {rank_of(int(pid)): int(pid) for pid in children}
+    os.kill(ranks[1], signal.SIGKILL)
+    _, errors = parent.communicate(timeout=120)
+    assert parent.returncode == 1
+    assert "process 1" in errors and "SIGKILL" in errors and "--resume" in errors
+    assert not Path(f"/proc/{ranks[0]}").exists(), "the other process was left behind"
+
+
+def rank_of(pid: int) -> int | None:
+    entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    found = [entry[5:] for entry in entries if entry.startswith(b"RANK=")]
+    return int(found[0]) if found else None
+
+
 def test_sigterm_saves_and_exits_well(voices: Path, tmp_path: Path) -> None:
     run(command(voices, tmp_path / "whole"))
     exp = tmp_path / "stopped"

@@ -1,0 +1,170 @@
+"""The Python API: a model that embeds waveforms and files, by the extractor of `svtool extract`."""
+
+from os import PathLike, fspath
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from sv_cli.audio.read import read_waveform
+from sv_cli.audio.resample import resample
+from sv_cli.checkpoints import model_file
+from sv_cli.checkpoints.foreign.conversion import import_published
+from sv_cli.checkpoints.hub import SCHEME
+from sv_cli.errors import AudioError, ShapeError
+from sv_cli.extraction.device import choose_device
+from sv_cli.extraction.extractor import Embedding, Extractor
+from sv_cli.extraction.settings import ExtractSettings
+from sv_cli.tables.embeddings import ModelInfo
+
+
+class SpeakerModel:
+    """A model with its front-end: recordings in, embeddings out.
+
+    Parameters
+    ----------
+    model : ModelFile
+    settings : ExtractSettings, optional
+        Those of `svtool extract`.
+    device : torch.device, optional
+        Where to compute; the CPU by default.
+
+    Attributes
+    ----------
+    info : ModelInfo
+        Name, hash, front-end and sizes, as embedding tables record them.
+    """
+
+    def __init__(
+        self,
+        model: model_file.ModelFile,
+        settings: ExtractSettings | None = None,
+        *,
+        device: torch.device | None = None,
+    ) -> None:
+        encoder = model.build()
+        self.info: ModelInfo = model.info(encoder)
+        self._extractor = Extractor(
+            encoder, model.frontend, settings, device=device or torch.device("cpu")
+        )
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate in Hz that the model hears; others are resampled to it."""
+        return self.info.sample_rate
+
+    @property
+    def embedding_dim(self) -> int:
+        """Size of an embedding."""
+        return self.info.embedding_dim
+
+    def embed(self, waveform: ArrayLike, sample_rate: int) -> Embedding:
+        """Return the embedding of a waveform.
+
+        Parameters
+        ----------
+        waveform : array_like, shape (num_samples,)
+            Floating-point samples in [-1, 1].
+        sample_rate : int
+            Their rate in Hz; resampled where the model has another.
+
+        Returns
+        -------
+        ndarray, shape (embedding_dim,)
+            float32, not length-normalised.
+
+        Raises
+        ------
+        AudioError
+            When they are not floating-point numbers, not finite, or too few for a frame.
+        ShapeError
+            When there is more than one channel.
+        """
+        samples = _check_samples(waveform)
+        if sample_rate <= 0:
+            raise AudioError(f"sample_rate {sample_rate} is not a rate in Hz")
+        return self._embed(resample(samples, sample_rate, self.sample_rate))
+
+    def embed_file(self, path: str | PathLike[str]) -> Embedding:
+        """Return the embedding (embedding_dim,) of a recording; its first channel is taken.
+
+        Raises
+        ------
+        AudioError
+            When there is no such file, or it cannot be read or embedded.
+        """
+        name = fspath(path)
+        # A specifier of a command could also be a pipe; here a name is never run.
+        if name.rstrip().endswith("|") or not Path(name).is_file():
+            raise AudioError(f"`{name}`: no such file")
+        waveform, _ = read_waveform(name, sample_rate=self.sample_rate)
+        try:
+            return self._embed(waveform)
+        except AudioError as error:
+            raise AudioError(f"`{name}`: {error.message}", hint=error.hint) from error
+
+    def similarity(self, first: ArrayLike, second: ArrayLike) -> float:
+        """Return the cosine of two embeddings (embedding_dim,), as `svtool score` does.
+
+        Raises
+        ------
+        ShapeError
+            When they are not two embeddings of this model's size.
+        """
+        vectors = [np.asarray(vector, np.float64) for vector in (first, second)]
+        for vector in vectors:
+            if vector.shape != (self.embedding_dim,):
+                raise ShapeError(
+                    f"expected an embedding of {self.embedding_dim}, got shape {vector.shape}"
+                )
+        norms = float(np.linalg.norm(vectors[0]) * np.linalg.norm(vectors[1]))
+        return float(vectors[0] @ vectors[1]) / norms if norms else 0.0
+
+    def _embed(self, waveform: NDArray[np.float32]) -> Embedding:
+        if self._extractor.frontend.num_frames(len(waveform)) == 0:
+            raise AudioError(f"{len(waveform)} samples are too few for a frame")
+        return self._extractor.embed(waveform)
+
+
+def load_model(
+    spec: str | PathLike[str],
+    *,
+    settings: ExtractSettings | None = None,
+    device: str = "cpu",
+) -> SpeakerModel:
+    """Return a model that is ready to embed.
+
+    Parameters
+    ----------
+    spec : str or path
+        What commands take for MODEL (a file, a directory, `DIR:best`, `DIR:epoch:12`), or
+        `hub:NAME`, which is fetched at every call; `svtool import` keeps it.
+    settings : ExtractSettings, optional
+        Those of `svtool extract`.
+    device : str
+        `cpu`, `cuda` or `auto`.
+
+    Raises
+    ------
+    CheckpointError
+        When there is no such model, or its file is damaged or foreign.
+    """
+    name = fspath(spec)
+    is_published = name.startswith(SCHEME)
+    model = import_published(name).model if is_published else model_file.read_model(name)
+    return SpeakerModel(model, settings, device=choose_device(device))
+
+
+def _check_samples(waveform: ArrayLike) -> NDArray[np.float32]:
+    samples = np.asarray(waveform)
+    if samples.ndim != 1:
+        raise ShapeError(f"expected one channel (num_samples,), got shape {samples.shape}")
+    if not np.issubdtype(samples.dtype, np.floating):
+        raise AudioError(
+            f"samples are {samples.dtype}, not floating-point numbers in [-1, 1]",
+            hint="divide 16-bit integers by 32768",
+        )
+    if not np.isfinite(samples).all():
+        raise AudioError("samples hold NaN or infinity")
+    return np.ascontiguousarray(samples, np.float32)

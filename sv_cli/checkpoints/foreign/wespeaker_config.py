@@ -94,7 +94,7 @@ def read_config(weights: Path) -> WespeakerConfig | None:
 
 def _parse(path: Path) -> WespeakerConfig | None:
     try:
-        import yaml  # type: ignore[import-untyped]  # comes with lhotse
+        import yaml
     except ImportError:
         logs.info(f"`{path}` is not read: PyYAML is not installed")
         return None

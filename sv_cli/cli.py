@@ -40,6 +40,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("train", "train:train", "Train a speaker encoder, on one process or many."),
     ("average", "average:average", "Average the weights of several models."),
     ("import", "import_:import_weights", "Import weights that another project published."),
+    ("export", "export:export", "Export a model as an ONNX graph."),
     ("extract", "extract:extract", "Extract speaker embeddings."),
     ("mean", "mean:mean", "Average embeddings by speaker or enrolment model."),
     ("score", "score:score", "Score trials by the cosine."),

@@ -206,12 +206,13 @@ def _windows(settings: FbankSettings, device: torch.device) -> tuple[Tensor, Ten
 
     A scale that is a power of two changes no bit of the result.
     """
-    window = _window(settings) * settings.sample_scale
+    window = kaldi_window(settings) * settings.sample_scale
     delayed = -settings.preemphasis * window
     return window.float().to(device), delayed.float().to(device)
 
 
-def _window(settings: FbankSettings) -> Tensor:
+def kaldi_window(settings: FbankSettings) -> Tensor:
+    """Return the window of a frame: (frame_length,), float64."""
     length = settings.frame_length
     turn = torch.arange(length, dtype=torch.float64) * (2.0 * math.pi / (length - 1))
     if settings.window_type == "rectangular":

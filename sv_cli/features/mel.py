@@ -47,28 +47,34 @@ def mel_spectrogram(waveforms: Tensor, settings: FrontendSettings) -> Tensor:
     if num_centred_frames(waveforms.shape[-1], settings) == 0:
         return waveforms.new_zeros(len(waveforms), 0, settings.num_mel_bins)
     device = waveforms.device
-    samples = _emphasized(waveforms.float() * settings.sample_scale, settings)
+    samples = emphasize(waveforms.float() * settings.sample_scale, settings)
     with torch.autocast(device.type, enabled=False):
         spectrum = torch.stft(
             samples,
             settings.fft_length,
             settings.frame_shift,
             settings.frame_length,
-            window=_periodic_window(settings, device),
+            window=periodic_window(settings, device),
             pad_mode=settings.pad_mode,
             return_complex=True,
         )
         parts = torch.view_as_real(spectrum.transpose(1, 2)).square()
         power = torch.add(parts[..., 0], parts[..., 1])
-        mel = power @ _triangles(settings, device)
+        mel = power @ triangles(settings, device)
+    return to_log(mel, settings)
+
+
+def to_log(mel: Tensor, settings: FrontendSettings) -> Tensor:
+    """Return mel energies (batch, num_frames, num_mel_bins) as logarithms or decibels."""
     if settings.mel_style == "htk":
-        return mel.add_(_LOG_OFFSET).log_()
-    decibels = mel.clamp_min_(_DECIBEL_FLOOR).log10_().mul_(10.0)
+        return (mel + _LOG_OFFSET).log()
+    decibels = mel.clamp_min(_DECIBEL_FLOOR).log10() * 10.0
     loudest = decibels.amax(dim=(1, 2), keepdim=True)
     return torch.maximum(decibels, loudest - _DECIBEL_RANGE)
 
 
-def _emphasized(samples: Tensor, settings: FrontendSettings) -> Tensor:
+def emphasize(samples: Tensor, settings: FrontendSettings) -> Tensor:
+    """Return pre-emphasised waveforms: (batch, num_samples), same out."""
     if not settings.preemphasis:
         return samples
     before = samples[:, 1:2] if settings.preemphasis_start == "reflect" else samples[:, :1] * 0
@@ -76,7 +82,8 @@ def _emphasized(samples: Tensor, settings: FrontendSettings) -> Tensor:
 
 
 @lru_cache(maxsize=32)
-def _periodic_window(settings: FrontendSettings, device: torch.device) -> Tensor:
+def periodic_window(settings: FrontendSettings, device: torch.device) -> Tensor:
+    """Return the window of a frame: (frame_length,)."""
     length = settings.frame_length
     constant = 0.54 if settings.window_type == "hamming" else 0.5
     turn = torch.arange(length, dtype=torch.float64) * (2.0 * math.pi / length)
@@ -84,7 +91,7 @@ def _periodic_window(settings: FrontendSettings, device: torch.device) -> Tensor
 
 
 @lru_cache(maxsize=32)
-def _triangles(settings: FrontendSettings, device: torch.device) -> Tensor:
+def triangles(settings: FrontendSettings, device: torch.device) -> Tensor:
     """Return weights over frequency, shape (fft_length / 2 + 1, num_mel_bins)."""
     low, high = (2595.0 * math.log10(1.0 + f / 700.0) for f in _band(settings))
     mel = torch.linspace(low, high, settings.num_mel_bins + 2, dtype=torch.float64)

@@ -13,7 +13,7 @@ def keep_freed_memory() -> bool:
     """Let malloc keep what is freed, for loops that allocate the same large arrays again.
 
     A step on the CPU allocates hundreds of megabytes; by default glibc gives them back to the
-    system and page-faults them in again, which costs a quarter of the CPU time of training
+    system and page-faults them in again, which costs a third of the CPU time of training
     (`benchmarks/allocator.py`). Returns False where the C library is another one.
     """
     if not sys.platform.startswith("linux"):

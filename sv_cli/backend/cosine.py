@@ -14,6 +14,9 @@ from sv_cli.errors import ShapeError
 
 PAIR_BLOCK = 2048  # 2 x 2048 x 256 float32 gathered rows stay in the second-level cache
 RECTANGLE_CELLS = 1 << 22  # 16 MiB of float32 scores at a time
+BEST_COLUMNS = 8192  # with 512 test rows a product that runs at full speed
+GROUP_COLUMNS = 32
+ROUNDING = 2e-5  # more than two ways to add up one cosine differ by
 
 Rows = NDArray[np.integer]
 
@@ -79,7 +82,8 @@ class Selected:
     Attributes
     ----------
     enroll, test : (num_kept,) int
-        Columns and rows of the rectangle, in order of test row, then falling score.
+        Columns and rows of the rectangle, in order of test row, then falling score; of equal
+        scores the first of the enrolment table stands first.
     score : (num_kept,) float32
     """
 
@@ -88,35 +92,92 @@ class Selected:
     score: NDArray[np.float32]
 
 
-def select_scores(
-    scores: NDArray[np.float32], *, top_k: int | None = None, threshold: float | None = None
-) -> Selected:
-    """Keep the `top_k` highest scores of each row, those not below `threshold`, or both.
+def select_dense(
+    enroll: NDArray[np.float32],
+    test: NDArray[np.float32],
+    *,
+    top_k: int | None = None,
+    threshold: float | None = None,
+) -> Iterator[Selected]:
+    """Give the `top_k` highest scores of each test row, those not below `threshold`, or both.
+
+    The products only propose pairs. What is given is the score that `dot_pairs` has for them, so
+    that equal embeddings tie exactly, wherever they stand in a block.
 
     Parameters
     ----------
-    scores : (num_test, num_enroll) float32
+    enroll : (num_enroll, embedding_dim) float32
+        Rows not longer than 1.
+    test : (num_test, embedding_dim) float32
+        Rows of length 1.
+
+    Yields
+    ------
+    kept : Selected
+        Of some test rows.
 
     Examples
     --------
-    >>> kept = select_scores(np.array([[0.1, 0.9, 0.5]], dtype=np.float32), top_k=2)
-    >>> kept.enroll.tolist()
-    [1, 2]
+    >>> both = np.eye(2, 3, dtype=np.float32)
+    >>> [kept.enroll.tolist() for kept in select_dense(both, both, top_k=1)]
+    [[0, 1]]
     """
-    num_test, num_enroll = scores.shape
-    floor = np.full((num_test, 1), -np.inf if threshold is None else threshold, dtype=np.float32)
-    if top_k is not None and top_k < num_enroll:
-        last = num_enroll - top_k
-        floor = np.maximum(floor, np.partition(scores, last, axis=1)[:, last, None])
-    test, enroll = np.divmod(np.flatnonzero(scores >= floor), num_enroll)
-    kept = scores[test, enroll]
-    order = np.lexsort((enroll, -kept, test))
+    check_dims(enroll, test)
+    span = len(enroll) if top_k is None else max(BEST_COLUMNS, 4 * top_k)
+    span = max(1, min(span, len(enroll)))
+    for rows in blocks(len(test), max(1, RECTANGLE_CELLS // span)):
+        proposed = _propose(enroll, test[rows], span, top_k=top_k, threshold=threshold)
+        test_rows, enroll_rows = proposed[0] + rows.start, proposed[1]
+        scores = dot_pairs(enroll, test, enroll_rows=enroll_rows, test_rows=test_rows)
+        yield _rank(Selected(enroll_rows, test_rows, scores), top_k=top_k, threshold=threshold)
+
+
+def _propose(
+    enroll: NDArray[np.float32],
+    test: NDArray[np.float32],
+    span: int,
+    *,
+    top_k: int | None,
+    threshold: float | None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return test and enrolment rows of all pairs that may be wanted, and of few others.
+
+    A block of scores is looked at by the maxima of groups of columns: as many as `top_k` groups
+    reach the `top_k`-th highest maximum, so no wanted score lies below it.
+    """
+    width = 1 if top_k is None else max(1, min(GROUP_COLUMNS, span // (4 * top_k)))
+    num_groups = -(-span // width)
+    buffer = np.empty((len(test), num_groups * width), dtype=np.float32)
+    floor = np.full(len(test), -np.inf if threshold is None else threshold - ROUNDING, np.float32)
+    found: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    for columns in blocks(len(enroll), span):
+        num_columns = columns.stop - columns.start
+        np.matmul(test, enroll[columns].T, out=buffer[:, :num_columns])
+        buffer[:, num_columns:] = -np.inf
+        grouped = buffer.reshape(len(test), width, num_groups)  # a group is a column of these
+        highest = grouped.max(axis=1)
+        if top_k is not None and top_k <= num_groups:
+            last = num_groups - top_k
+            bound = np.partition(highest, last, axis=1)[:, last] - np.float32(ROUNDING)
+            floor = np.maximum(floor, bound)
+        rows, groups = np.nonzero(highest >= floor[:, None])
+        place, member = np.nonzero(grouped[rows, :, groups] >= floor[rows, None])
+        chosen = member * num_groups + groups[place]
+        real = chosen < num_columns
+        found.append((rows[place][real], chosen[real] + columns.start))
+    test_rows, enroll_rows = zip(*found, strict=True)
+    return np.concatenate(test_rows), np.concatenate(enroll_rows)
+
+
+def _rank(kept: Selected, *, top_k: int | None, threshold: float | None) -> Selected:
+    order = np.lexsort((kept.enroll, -kept.score, kept.test))
+    if threshold is not None:
+        order = order[kept.score[order].astype(np.float64) >= threshold]
     if top_k is not None:
-        # of equal scores at the edge, the first of the enrolment table stay
-        ranked = test[order]
+        ranked = kept.test[order]
         place = np.arange(len(order)) - np.searchsorted(ranked, ranked)
         order = order[place < top_k]
-    return Selected(enroll[order], test[order], kept[order])
+    return Selected(kept.enroll[order], kept.test[order], kept.score[order])
 
 
 def check_dims(enroll: NDArray[np.floating], test: NDArray[np.floating]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv_cli.atomic import atomic_path
-from sv_cli.backend.cosine import Rows, Selected, dot_pairs, iterate_dense, select_scores
+from sv_cli.backend.cosine import Rows, Selected, dot_pairs, iterate_dense, select_dense
 from sv_cli.backend.sides import Average, Side, Sides, read_sides
 from sv_cli.backend.trial_scores import format_scores, score_list
 from sv_cli.errors import SettingsError
@@ -86,9 +86,9 @@ def score_rectangle(files: Sequence[str], options: ScoreOptions, limits: Limits)
 
 
 def _selected(sides: Sides, limits: Limits) -> Iterator[Selected]:
-    for rows, scores in iterate_dense(sides.enroll.matrix, sides.test.matrix):
-        kept = select_scores(scores, top_k=limits.top_k, threshold=limits.threshold)
-        yield Selected(kept.enroll, kept.test + rows.start, kept.score)
+    return select_dense(
+        sides.enroll.matrix, sides.test.matrix, top_k=limits.top_k, threshold=limits.threshold
+    )
 
 
 def _write_array(target: str, sides: Sides) -> int:

@@ -4,7 +4,7 @@ from golden_vectors import read_columns, read_vectors
 
 from sv_cli.backend import cosine
 from sv_cli.backend.center import mean_vector, normalize_length, subtract_mean
-from sv_cli.backend.cosine import dot_pairs, iterate_dense, select_scores
+from sv_cli.backend.cosine import dot_pairs, iterate_dense, select_dense
 from sv_cli.errors import ShapeError
 
 
@@ -34,15 +34,51 @@ def test_dimensions_must_agree(sides):
 
 
 def test_selection_by_hand():
-    scores = np.array([[0.1, 0.9, 0.5, 0.5], [0.2, 0.0, 0.3, 0.1]], dtype=np.float32)
-    best = select_scores(scores, top_k=3)
+    enroll = np.eye(4, dtype=np.float32)
+    test = np.array([[0.1, 0.9, 0.5, 0.5], [0.2, 0.0, 0.3, 0.1]], dtype=np.float32)
+
+    def select(**limits):
+        (kept,) = select_dense(enroll, test, **limits)
+        return kept
+
+    best = select(top_k=3)
     assert best.enroll.tolist() == [1, 2, 3, 2, 0, 3]
     assert best.test.tolist() == [0, 0, 0, 1, 1, 1]
-    assert select_scores(scores, threshold=0.5).enroll.tolist() == [1, 2, 3]
-    both = select_scores(scores, top_k=1, threshold=0.4)
+    assert select(threshold=0.5).enroll.tolist() == [1, 2, 3]
+    both = select(top_k=1, threshold=0.4)
     assert (both.enroll.tolist(), both.test.tolist()) == ([1], [0])
-    assert len(select_scores(scores).score) == 8
-    assert len(select_scores(scores, top_k=99).score) == 8
+    assert len(select().score) == 8
+    assert len(select(top_k=99).score) == 8
+
+
+def _unit(generator, shape):
+    matrix = generator.standard_normal(shape).astype(np.float32)
+    return matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("top_k", [None, 1, 3, 40, 700, 5000])
+@pytest.mark.parametrize("threshold", [None, 0.45])
+def test_selection_is_brute_force(monkeypatch, top_k, threshold):
+    """Many blocks, groups that do not come out even, and repeated embeddings."""
+    monkeypatch.setattr(cosine, "BEST_COLUMNS", 330)
+    monkeypatch.setattr(cosine, "RECTANGLE_CELLS", 3000)
+    generator = np.random.default_rng(3)
+    enroll, test = _unit(generator, (1003, 16)), _unit(generator, (40, 16))
+    enroll[generator.integers(1003, size=300)] = enroll[generator.integers(1003, size=300)]
+    every = np.divmod(np.arange(1003 * 40), 1003)
+    scores = dot_pairs(enroll, test, enroll_rows=every[1], test_rows=every[0]).reshape(40, 1003)
+    parts = list(select_dense(enroll, test, top_k=top_k, threshold=threshold))
+    found = [
+        (row, column, score)
+        for part in parts
+        for row, column, score in zip(part.test, part.enroll, part.score, strict=True)
+    ]
+    expected = []
+    for row, line in enumerate(scores):
+        order = sorted(range(1003), key=lambda column: (-line[column], column))
+        kept = [c for c in order if threshold is None or line[c] >= threshold][:top_k]
+        expected += [(row, column, line[column]) for column in kept]
+    assert found == expected  # to the last bit, ties in the order of the enrolment
 
 
 @pytest.mark.parametrize("part", ["dev", "eval"])

@@ -1,10 +1,11 @@
 """Things worth saying once, not once for each of a million recordings."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from sv_cli import logs
 
+_NAMED = 20  # utterances left out that are named; the rest is counted
 _said: set[str] = set()
 _collected: list[set[str]] = []
 
@@ -27,3 +28,23 @@ def collect() -> Iterator[set[str]]:
         yield messages
     finally:
         _collected.pop()
+
+
+def say_part(notices: Iterable[str], skipped: Mapping[str, str], *, before: int) -> None:
+    """Pass on what a worker collected: its messages, and why it left utterances out.
+
+    Parameters
+    ----------
+    notices : iterable of str
+    skipped : mapping of str to str
+        Utterance to reason.
+    before : int
+        How many were left out already; only the first few are named.
+    """
+    for message in notices:
+        say_once(message)
+    for number, (utt, reason) in enumerate(skipped.items(), before):
+        if number < _NAMED:
+            logs.warn(f"skipped `{utt}`: {reason}")
+        elif number == _NAMED:
+            logs.warn("more utterances are skipped; they are counted at the end")

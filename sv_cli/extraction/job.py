@@ -6,14 +6,8 @@ the table has the same bytes for any number of processes and after any number of
 
 import hashlib
 import json
-import multiprocessing
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +26,7 @@ from sv_cli.extraction.precision import Form
 from sv_cli.extraction.settings import ExtractSettings
 from sv_cli.tables.arrays import ArrayTable, ArrayWriter, read_arrays
 from sv_cli.tables.datadir import Utterance
+from sv_cli.workers import map_in_workers
 
 _MAX_PART, _MIN_PART, _PARTS = 500, 16, 64
 _POLL_SECONDS = 0.2
@@ -220,41 +215,16 @@ _maker: PartMaker | None = None
 def _in_workers(
     job: ExtractJob, lists: Sequence[Sequence[Utterance]], folder: Path | None, num_procs: int
 ) -> Generator[Part, None, None]:
-    others = set(multiprocessing.active_children())
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(
-        num_procs, mp_context=context, initializer=_start_worker, initargs=(job, os.getpid())
+    tasks = ((utterances, archive_of(folder, number)) for number, utterances in enumerate(lists))
+    return map_in_workers(
+        _make_in_worker, tasks, num_procs=num_procs, start=_load_maker, start_args=(job,)
     )
-    try:
-        futures: list[Future[Part]] = [
-            pool.submit(_make_in_worker, utterances, archive_of(folder, number))
-            for number, utterances in enumerate(lists)
-        ]
-        for future in futures:
-            yield future.result()
-    except BrokenProcessPool as error:
-        hint = "the machine may be out of memory: fewer `--num-procs`; `--resume` goes on from here"
-        raise SvError("a worker process died", hint=hint) from error
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in set(multiprocessing.active_children()) - others:
-            child.terminate()
-        pool.shutdown(wait=True)
 
 
-def _start_worker(job: ExtractJob, parent: int) -> None:
-    """Load the model; one thread; Ctrl-C is the parent's, and without a parent there is an end."""
+def _load_maker(job: ExtractJob) -> None:
     global _maker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_without, args=(parent,), daemon=True).start()
     torch.set_num_threads(1)
     _maker = PartMaker(job)
-
-
-def _end_without(parent: int, leave: Callable[[int], Any] = os._exit) -> None:
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    leave(1)
 
 
 def _make_in_worker(utterances: Sequence[Utterance], archive: Path | None) -> Part:

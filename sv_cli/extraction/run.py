@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sv_cli import logs
 from sv_cli.atomic import atomic_open, refuse_overwrite
-from sv_cli.audio.notices import say_once
+from sv_cli.audio.notices import say_part
 from sv_cli.checkpoints.model_file import LoadedModel, load_model
 from sv_cli.errors import SettingsError, SvError, TableError
 from sv_cli.extraction.device import choose_device
@@ -29,8 +29,8 @@ from sv_cli.tables.datadir import Utterance
 from sv_cli.tables.embeddings import write_model_info
 from sv_cli.tables.specifier import ReadSpec, WriteSpec, parse_rspecifier, parse_wspecifier
 from sv_cli.tables.text import sort_keys
+from sv_cli.workers import torchrun_rank
 
-_NAMED = 20  # skipped utterances that are named; the rest is counted
 _STREAM_PART = 64
 _POLL_SECONDS = 0.2
 
@@ -81,7 +81,7 @@ def run_extraction(run: ExtractRun) -> Outcome | None:
         When outputs exist already, the data are wrong, or nothing could be embedded.
     """
     torch.set_num_threads(1)
-    output = _Output(run, *_rank())
+    output = _Output(run, *torchrun_rank())
     loaded = load_model(run.model)
     device = choose_device(run.device)
     encoder = loaded.encoder.to(device)
@@ -180,11 +180,6 @@ def _stream_parts(
         yield Part("", len(embeddings), skipped, embeddings=embeddings)
 
 
-def _rank() -> tuple[int, int]:
-    """Return rank and number of processes under torchrun."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-
-
 class _Output:
     """The table that is written, its finished parts, and the record that all is there."""
 
@@ -265,7 +260,7 @@ class _Output:
             for part in parts:
                 for utt, embedding in part.embeddings.items():
                     writer.write(utt, embedding)
-                _say(part, skipped)
+                say_part(part.notices, part.skipped, before=skipped)
                 done += part.num_done
                 skipped += len(part.skipped)
                 progress.advance(part.num_done + len(part.skipped))
@@ -294,13 +289,3 @@ def _started(path: Path) -> bool:
         return path.read_text(encoding="utf-8") == _run_token()
     except OSError:
         return False
-
-
-def _say(part: Part, skipped_before: int) -> None:
-    for message in part.notices:
-        say_once(message)
-    for number, (utt, reason) in enumerate(part.skipped.items(), skipped_before):
-        if number < _NAMED:
-            logs.warn(f"skipped `{utt}`: {reason}")
-        elif number == _NAMED:
-            logs.warn("more utterances are skipped; they are counted at the end")

@@ -1,7 +1,6 @@
 """Make a table of features or VAD decisions: parts, joined into the files that were asked for."""
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -11,15 +10,14 @@ from pathlib import Path
 
 from sv_cli import logs
 from sv_cli.atomic import atomic_open, refuse_overwrite
-from sv_cli.audio.notices import say_once
+from sv_cli.audio.notices import say_part
 from sv_cli.errors import SettingsError, SvError, TableError
 from sv_cli.features.job import FeatureJob
-from sv_cli.features.parts import Part, make_parts, make_share
+from sv_cli.features.parts import make_parts, make_share
 from sv_cli.tables.datadir import Utterance
 from sv_cli.tables.specifier import WriteSpec, open_output
 from sv_cli.tables.text import write_table
-
-_NAMED = 20  # utterances left out that are named; the rest is counted
+from sv_cli.workers import torchrun_rank
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ def make_table(
     if spec.ark is None:
         raise TableError(f"`{spec.source}`: an archive is needed", hint="use `ark,scp:ARK,SCP`")
     fingerprint = job.fingerprint(utterances)
-    rank, world_size = _rank()
+    rank, world_size = torchrun_rank()
     if spec.beside is None and world_size > 1:
         raise SettingsError("under torchrun the output is a file, for the parts beside it")
     if spec.beside is None:
@@ -76,11 +74,6 @@ def make_table(
         with atomic_open(record) as stream:
             json.dump(asdict(made) | {"settings": job.settings.model_dump()}, stream)
     return made
-
-
-def _rank() -> tuple[int, int]:
-    """Return rank and number of processes under torchrun."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _part_folder_name(ark: Path) -> Path:
@@ -118,7 +111,7 @@ def _join(
                 shutil.copyfileobj(stream, output, 1 << 20)
             if spec.beside is None:
                 archive.unlink()
-            _say(part, len(skipped))
+            say_part(part.notices, part.skipped, before=len(skipped))
             frames |= part.frames
             skipped |= part.skipped
             places += [(utt, f"{spec.ark}:{start + at}") for utt, at in part.offsets.items()]
@@ -128,16 +121,6 @@ def _join(
     if spec.scp:
         write_table(spec.scp, places)
     return Made(job.fingerprint(utterances), frames, len(skipped))
-
-
-def _say(part: Part, skipped_before: int) -> None:
-    for message in part.notices:
-        say_once(message)
-    for number, (utt, reason) in enumerate(part.skipped.items(), skipped_before):
-        if number < _NAMED:
-            logs.warn(f"skipped `{utt}`: {reason}")
-        elif number == _NAMED:
-            logs.warn("more utterances are skipped; they are counted at the end")
 
 
 def _read_record(path: Path) -> Made | None:

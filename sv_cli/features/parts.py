@@ -5,12 +5,8 @@ from the parts that stand, and the joined table is the same byte for byte.
 """
 
 import json
-import multiprocessing
-import signal
 import time
 from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,12 +18,13 @@ from numpy.typing import NDArray
 from sv_cli import logs
 from sv_cli.atomic import atomic_open
 from sv_cli.audio.notices import collect
-from sv_cli.errors import AudioError, SvError
+from sv_cli.errors import AudioError
 from sv_cli.features.job import FeatureJob
 from sv_cli.tables.arrays import compress
 from sv_cli.tables.datadir import Utterance
 from sv_cli.tables.packing import as_kaldi_array, pack_binary, pack_text
 from sv_cli.tables.text import check_key, encode
+from sv_cli.workers import map_in_workers
 
 _MAX_PART, _MIN_PART = 500, 16
 _POLL_SECONDS = 0.2
@@ -118,31 +115,10 @@ def _in_this_process(
 def _in_workers(
     job: FeatureJob, lists: Sequence[Sequence[Utterance]], folder: Path, num_procs: int
 ) -> Generator[Part, None, None]:
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(
-        num_procs, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
+    tasks = ((job, utterances, _archive(folder, n)) for n, utterances in enumerate(lists))
+    return map_in_workers(
+        make_part, tasks, num_procs=num_procs, start=torch.set_num_threads, start_args=(1,)
     )
-    try:
-        futures: list[Future[Part]] = [
-            pool.submit(make_part, job, utterances, _archive(folder, number))
-            for number, utterances in enumerate(lists)
-        ]
-        for future in futures:
-            yield future.result()
-    except BrokenProcessPool as error:
-        hint = "the machine may be out of memory: fewer --num-procs; --resume goes on from here"
-        raise SvError("a worker process died", hint=hint) from error
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for child in set(multiprocessing.active_children()) - others:
-            child.terminate()
-        pool.shutdown(wait=True)
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the process that ends the workers; one thread each."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
 
 
 def make_part(job: FeatureJob, utterances: Sequence[Utterance], archive: Path) -> Part:

@@ -1,11 +1,13 @@
 """What every loss is: embeddings and labels in, the loss and plain cosines out."""
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor, nn
 
 from sv_cli.settings.model import Settings
 
 
-class SpeakerLoss(nn.Module):
+class SpeakerLoss(nn.Module, ABC):
     """Base of all losses; holds the class weights.
 
     Attributes
@@ -19,6 +21,7 @@ class SpeakerLoss(nn.Module):
     settings_type: type[Settings]
     margin: float = 0.0
 
+    @abstractmethod
     def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss and what accuracy is counted on.
 
@@ -34,4 +37,3 @@ class SpeakerLoss(nn.Module):
         cosine : (batch, classes)
             Cosines (or logits) without margin and scale, detached.
         """
-        raise NotImplementedError

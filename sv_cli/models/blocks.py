@@ -150,8 +150,6 @@ class Res2Block(nn.Module):
         Groups are joined by AFF instead of a sum.
     """
 
-    norm_follows_conv = True
-
     def __init__(
         self, in_channels: int, planes: int, *, stride: int, shape: Res2Shape, fuse: bool
     ) -> None:

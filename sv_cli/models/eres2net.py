@@ -28,8 +28,6 @@ from sv_cli.settings.model import build_settings
 class ERes2Net(SegmentEncoder):
     """Four stages; a side path fuses each stage's output with all before it."""
 
-    norm_follows_conv = True
-
     def __init__(self, settings: "ERes2NetSettings") -> None:
         super().__init__()
         m = settings.m_channels

@@ -27,8 +27,6 @@ from sv_cli.settings.model import build_settings
 class ERes2NetV2(SegmentEncoder):
     """Four stages; the outputs of the last two are fused."""
 
-    norm_follows_conv = True
-
     def __init__(self, settings: "ERes2NetV2Settings") -> None:
         super().__init__()
         m = settings.m_channels

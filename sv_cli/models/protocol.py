@@ -1,5 +1,7 @@
 """What every network of the zoo is: features in, one embedding an utterance out."""
 
+from abc import ABC, abstractmethod
+
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -14,7 +16,7 @@ class EncoderSettings(Settings):
     embedding_dim: int = Field(192, ge=1, description="size of the embedding")
 
 
-class SpeakerEncoder(nn.Module):
+class SpeakerEncoder(nn.Module, ABC):
     """Base of all networks.
 
     Attributes
@@ -31,6 +33,7 @@ class SpeakerEncoder(nn.Module):
     embedding_dim: int
     min_frames: int
 
+    @abstractmethod
     def forward(self, feats: Tensor) -> Tensor:
         """Return embeddings of a batch of equally long utterances.
 
@@ -49,7 +52,6 @@ class SpeakerEncoder(nn.Module):
         ShapeError
             When there are too few frames or another number of features.
         """
-        raise NotImplementedError
 
     def check_feats(self, feats: Tensor) -> None:
         """Refuse features that this network cannot embed; call it first in `forward`."""

@@ -26,8 +26,6 @@ from sv_cli.settings.model import build_settings
 class Res2Net(SegmentEncoder):
     """Stem and four stages of Res2 blocks."""
 
-    norm_follows_conv = True
-
     def __init__(self, settings: "Res2NetSettings") -> None:
         super().__init__()
         m = settings.m_channels

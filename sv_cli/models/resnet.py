@@ -27,7 +27,6 @@ class BasicBlock(nn.Module):
     """Two 3x3 convolutions and the shortcut."""
 
     expansion = 1
-    norm_follows_conv = True
 
     def __init__(self, in_channels: int, planes: int, *, stride: int) -> None:
         super().__init__()
@@ -49,7 +48,6 @@ class Bottleneck(nn.Module):
     """1x1, 3x3 (which strides) and 1x1 convolution to four times the planes, and the shortcut."""
 
     expansion = 4
-    norm_follows_conv = True
 
     def __init__(self, in_channels: int, planes: int, *, stride: int) -> None:
         super().__init__()
@@ -72,8 +70,6 @@ class Bottleneck(nn.Module):
 
 class ResNet(SegmentEncoder):
     """Stem and four stages of residual blocks."""
-
-    norm_follows_conv = True
 
     def __init__(self, settings: "ResNetSettings") -> None:
         super().__init__()

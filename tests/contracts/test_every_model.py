@@ -3,7 +3,6 @@
 By default the smallest network of each family and project; `-m slow` runs all.
 """
 
-import copy
 import hashlib
 import json
 from collections.abc import Iterator
@@ -11,19 +10,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from sv_cli.errors import SettingsError, ShapeError
 from sv_cli.features.settings import FRONTENDS
-from sv_cli.models.fold import fold_norms
 from sv_cli.models.protocol import SpeakerEncoder
 from sv_cli.models.registry import ALIASES, FAMILIES, MODELS, build_model, find_model
 
 KEYS = Path(__file__).parent / "model_keys.json"
 # Cosine of bf16 (weights float32, channels last, autocast) and float32 embeddings.
 BF16_COSINE = 0.9999
+# Largest relative change by another memory layout, that is, by another order of float32 sums.
+LAYOUT_TOLERANCE = 2e-5
+# 58 M parameters in 28 blocks of three branches; one thread or eight differ as much.
+LAYOUT_EXCEPTIONS = {"speaker_net_repvgg_b1": 1e-4}
 
 
 def smallest() -> set[str]:
@@ -144,7 +145,11 @@ def test_other_feature_size_is_refused(encoder: SpeakerEncoder) -> None:
         encoder(torch.zeros(1, 100, encoder.feat_dim - 1))
 
 
-def test_bf16_channels_last_keeps_the_direction(encoder: SpeakerEncoder) -> None:
+def test_bf16_channels_last_keeps_the_direction(
+    encoder: SpeakerEncoder, request: pytest.FixtureRequest
+) -> None:
+    name = request.node.callspec.params["encoder"]
+    tolerance = LAYOUT_EXCEPTIONS.get(name, LAYOUT_TOLERANCE)
     feats = draw_feats(encoder, 2, 100)
     with torch.no_grad():
         expected = encoder(feats)
@@ -152,19 +157,8 @@ def test_bf16_channels_last_keeps_the_direction(encoder: SpeakerEncoder) -> None
         exact = encoder(feats)
         with torch.autocast("cpu", torch.bfloat16):
             got = encoder(feats).float()
-    assert (exact - expected).abs().max() <= 2e-5 * expected.abs().max()
+    assert (exact - expected).abs().max() <= tolerance * expected.abs().max()
     assert functional.cosine_similarity(got, expected).min() >= BF16_COSINE
-
-
-def test_folded_norms_change_nothing(encoder: SpeakerEncoder) -> None:
-    feats = draw_feats(encoder, 2, 60 + encoder.min_frames)
-    folded = copy.deepcopy(encoder)
-    num_folded = fold_norms(folded)
-    with torch.inference_mode():
-        expected, got = encoder(feats), folded(feats)
-    assert (got - expected).abs().max() <= 2e-5 * expected.abs().max()
-    norms = sum(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in encoder.modules())
-    assert num_folded <= norms
 
 
 def test_backward_reaches_every_parameter(encoder: SpeakerEncoder) -> None:

@@ -19,12 +19,11 @@ from sv_cli.models.protocol import SpeakerEncoder
 from sv_cli.models.registry import ALIASES, FAMILIES, MODELS, build_model, find_model
 
 KEYS = Path(__file__).parent / "model_keys.json"
-# Cosine of bf16 (weights float32, channels last, autocast) and float32 embeddings.
-BF16_COSINE = 0.9999
-# Largest relative change by another memory layout, that is, by another order of float32 sums.
-LAYOUT_TOLERANCE = 2e-5
-# 58 M parameters in 28 blocks of three branches; one thread or eight differ as much.
-LAYOUT_EXCEPTIONS = {"speaker_net_repvgg_b1": 1e-4}
+# Largest relative change by another memory layout (another order of float32 sums), and lowest
+# cosine of bf16 (weights float32, channels last, autocast) to float32 embeddings.
+USUAL_LIMITS = (2e-5, 0.9999)
+# 58 M parameters in 28 blocks of three branches each: every sum loses more.
+OTHER_LIMITS = {"speaker_net_repvgg_b1": (1e-4, 0.999)}
 
 
 def smallest() -> set[str]:
@@ -149,7 +148,7 @@ def test_bf16_channels_last_keeps_the_direction(
     encoder: SpeakerEncoder, request: pytest.FixtureRequest
 ) -> None:
     name = request.node.callspec.params["encoder"]
-    tolerance = LAYOUT_EXCEPTIONS.get(name, LAYOUT_TOLERANCE)
+    tolerance, lowest_cosine = OTHER_LIMITS.get(name, USUAL_LIMITS)
     feats = draw_feats(encoder, 2, 100)
     with torch.no_grad():
         expected = encoder(feats)
@@ -158,7 +157,7 @@ def test_bf16_channels_last_keeps_the_direction(
         with torch.autocast("cpu", torch.bfloat16):
             got = encoder(feats).float()
     assert (exact - expected).abs().max() <= tolerance * expected.abs().max()
-    assert functional.cosine_similarity(got, expected).min() >= BF16_COSINE
+    assert functional.cosine_similarity(got, expected).min() >= lowest_cosine
 
 
 def test_backward_reaches_every_parameter(encoder: SpeakerEncoder) -> None:

@@ -26,9 +26,22 @@ class Fusion(ScoreModel):
     offset: FiniteFloat
     p_target: float = Field(default=0.5, gt=0, lt=1)
     cllr: FiniteFloat
+    model_hashes: tuple[str | None, ...] = Field(
+        default=(), description="hash of the embedding model of each system"
+    )
+    systems_made_by: tuple[str | None, ...] = Field(
+        default=(), description="command that made the scores of each system"
+    )
     held_out_cllr: FiniteFloat | None = Field(
         default=None, description="Cllr of folds of speakers that were left out of the training"
     )
+
+    def system(self, index: int) -> ScoreModel:
+        """Return what one system's scores must be; nothing where the file does not tell it."""
+        if not self.model_hashes or not self.systems_made_by:
+            return self.model_copy(update={"model_hash": None, "made_by": None})
+        hashes, commands = self.model_hashes[index], self.systems_made_by[index]
+        return self.model_copy(update={"model_hash": hashes, "made_by": commands})
 
     def apply(self, scores: ArrayLike) -> Floats:
         """Return the fused log-likelihood ratio of each row of scores (num_trials, num_systems).

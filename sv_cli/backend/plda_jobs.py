@@ -16,6 +16,7 @@ from sv_cli.backend.plda_file import read_plda, write_plda
 from sv_cli.backend.plda_front import Front, front_paths, read_front, write_front
 from sv_cli.backend.plda_score import project, score_conversation, score_pairs
 from sv_cli.backend.plda_settings import AdaptSettings, LengthNorm, PldaSettings
+from sv_cli.backend.score_origin import Origin, embedding_hash, write_origin
 from sv_cli.backend.sides import Side, Sides, read_mean
 from sv_cli.backend.speakers import Groups, group_means, group_rows
 from sv_cli.backend.trial_scores import score_list
@@ -75,7 +76,7 @@ def train(
     if sources.lda is not None and front.transform is not None and not reads_lda:
         write_array(sources.lda, front.transform)
     write_plda(plda, model, text=text)
-    write_front(plda, front, model_hash=_model_hash(table))
+    write_front(plda, front, model_hash=embedding_hash(table))
     logs.info(f"in front of the PLDA: {front.steps()}")
     return groups
 
@@ -103,10 +104,6 @@ def _read_transform(source: str) -> Matrix:
     if transform.ndim != 2:
         raise TableError(f"`{source}` holds a vector, where a transform is wanted")
     return transform.astype(np.float64)
-
-
-def _model_hash(table: EmbeddingTable) -> str | None:
-    return None if table.info is None else table.info.model_hash
 
 
 def transform(
@@ -138,7 +135,7 @@ def adapt(model: Model, embeddings: str, out: str, *, settings: AdaptSettings, t
     )
     adapted = adapt_plda(read_plda(model.plda), front.apply(table.matrix, table.ids), options)
     write_plda(out, adapted, text=text)
-    write_front(out, front, model_hash=_model_hash(table))
+    write_front(out, front, model_hash=embedding_hash(table))
     return len(table.ids)
 
 
@@ -175,7 +172,9 @@ def score(
             num_utts=sides.enroll.counts,
         )
 
-    return score_list(trials_file, sides, log_ratio, scores_file, allow_missing=allow_missing)
+    counts = score_list(trials_file, sides, log_ratio, scores_file, allow_missing=allow_missing)
+    write_origin(scores_file, Origin(sides.model_hash, "plda"))
+    return counts
 
 
 def _read_sides(
@@ -198,7 +197,7 @@ def _read_sides(
     if models.num_utts is not None:
         counts = read_num_utts(models.num_utts, enroll_side.ids)
         enroll_side = Side(enroll_side.ids, enroll_side.matrix, counts)
-    return Sides(enroll_side, test_side)
+    return Sides(enroll_side, test_side, model_hash=embedding_hash(left) or embedding_hash(right))
 
 
 def _project_sides(plda: Plda, sides: Sides, length_norm: LengthNorm) -> Sides:
@@ -207,7 +206,8 @@ def _project_sides(plda: Plda, sides: Sides, length_norm: LengthNorm) -> Sides:
         return replace(side, matrix=matrix)
 
     test = projected(sides.test)
-    return Sides(test if sides.enroll is sides.test else projected(sides.enroll), test)
+    enroll = test if sides.enroll is sides.test else projected(sides.enroll)
+    return replace(sides, enroll=enroll, test=test)
 
 
 def read_num_utts(source: str, ids: Sequence[str]) -> NDArray[np.int64]:
@@ -255,7 +255,7 @@ def _load_front(model: Model, table: EmbeddingTable) -> Front:
     front = Front()
     if found is not None:
         front, model_hash = found
-        own = _model_hash(table)
+        own = embedding_hash(table)
         if model_hash is not None and own is not None and own != model_hash:
             raise SvError(
                 f"`{model.plda}` was trained on embeddings of model {model_hash}, "

@@ -112,10 +112,15 @@ class Quality:
     ----------
     ids : sequence of str, length num_utts
     measures : mapping from name to ndarray of float64, shape (num_utts,)
+    model_hash : str or None
+        Of the embedding model, where measures are of embeddings and tell it.
     """
 
-    def __init__(self, ids: Sequence[str], measures: Mapping[str, Floats]) -> None:
+    def __init__(
+        self, ids: Sequence[str], measures: Mapping[str, Floats], model_hash: str | None = None
+    ) -> None:
         self.ids = list(ids)
+        self.model_hash = model_hash
         self.measures = dict(measures)
         self._row = {utt: row for row, utt in enumerate(self.ids)}
 

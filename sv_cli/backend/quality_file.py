@@ -4,7 +4,7 @@ The table has a header line `utt MEASURE...` and one line an utterance, `utt VAL
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,17 @@ from numpy.typing import NDArray
 
 from sv_cli.backend.center import check_vectors, magnitudes, subtract_mean
 from sv_cli.backend.qmf import Quality
+from sv_cli.backend.score_origin import (
+    Origin,
+    common_hash,
+    embedding_hash,
+    read_origin,
+    write_origin,
+)
 from sv_cli.backend.sides import read_mean
 from sv_cli.errors import SettingsError, TableError, name_some
 from sv_cli.tables.arrays import iterate_arrays
-from sv_cli.tables.embeddings import read_embeddings
+from sv_cli.tables.embeddings import EmbeddingTable, read_embeddings
 from sv_cli.tables.pairs import read_column_blocks
 from sv_cli.tables.specifier import open_output
 from sv_cli.tables.text import (
@@ -51,6 +58,8 @@ class QualitySources:
         Of the frames in vad.scp.
     spk2utt : str or None
         Utterances of enrolment models: a model gets the mean of their measures.
+    columns : mapping from name to (mapping from utterance to value)
+        Measures that were taken elsewhere.
     """
 
     inputs: Sequence[str]
@@ -59,6 +68,7 @@ class QualitySources:
     tables: Sequence[tuple[str, str]] = ()
     frame_shift_ms: float = 10.0
     spk2utt: str | None = None
+    columns: Mapping[str, Column] = field(default_factory=dict)
 
 
 def measure_quality(sources: QualitySources) -> Quality:
@@ -67,12 +77,13 @@ def measure_quality(sources: QualitySources) -> Quality:
     Raises
     ------
     TableError
-        Names the utterances that a source lacks.
+        Names the utterances that a source lacks, or sources of different models.
     SettingsError
         When a measure comes from two sources, or from none.
     """
     columns: dict[str, Column] = {}
-    for name, column in _columns(sources):
+    found, model_hash = _columns(sources)
+    for name, column in found:
         if name in columns:
             raise SettingsError(f"`{name}` comes from two sources")
         columns[name] = column
@@ -87,19 +98,26 @@ def measure_quality(sources: QualitySources) -> Quality:
         if missing:
             raise TableError(f"{len(missing)} utterances have no `{name}`: {name_some(missing)}")
         measures[name] = np.array([filled_column[utt] for utt in ids])
-    return Quality(ids, measures)
+    return Quality(ids, measures, model_hash)
 
 
-def _columns(sources: QualitySources) -> list[tuple[str, Column]]:
+def _columns(sources: QualitySources) -> tuple[list[tuple[str, Column]], str | None]:
+    """Return the measures by name, and the hash of the model that those of embeddings tell."""
     found: list[tuple[str, Column]] = []
+    known: list[tuple[str, str | None]] = []
     for source in sources.inputs:
         if _is_data_dir(source):
             found += _of_data_dir(Path(source), sources.frame_shift_ms)
         else:
-            found.append(("magnitude", _magnitudes(source, sources.submean)))
+            table = read_embeddings(source)
+            known.append((source, embedding_hash(table)))
+            found.append(("magnitude", _magnitudes(table, sources.submean)))
     if sources.stats is not None:
+        known.append((sources.stats, read_origin(sources.stats).model_hash))
         found += _of_stats(sources.stats)
-    return found + [(name, read_floats(source, what=name)) for name, source in sources.tables]
+    found += sources.columns.items()
+    found += [(name, read_floats(source, what=name)) for name, source in sources.tables]
+    return found, common_hash(*known)
 
 
 def _with_models(column: Column, models: Mapping[str, Sequence[str]]) -> Column:
@@ -128,8 +146,7 @@ def _of_data_dir(data: Path, frame_shift_ms: float) -> list[tuple[str, Column]]:
     return found
 
 
-def _magnitudes(source: str, submean: str | None) -> Column:
-    table = read_embeddings(source)
+def _magnitudes(table: EmbeddingTable, submean: str | None) -> Column:
     if submean is not None:
         subtract_mean(table.matrix, read_mean(submean, table))
     lengths = magnitudes(table.matrix)
@@ -157,6 +174,7 @@ def write_quality(target: str, quality: Quality) -> None:
         lines.append(" ".join([utt, *(f"{value:.9g}" for value in row)]))
     with open_output(target) as stream:
         stream.write(encode("\n".join(lines) + "\n"))
+    write_origin(target, Origin(quality.model_hash, "qmf measure"))
 
 
 def read_quality(source: str) -> Quality:

@@ -1,7 +1,7 @@
 """Calibration, fusion, quality measures and decisions, from tables to tables."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,22 +24,25 @@ from sv_cli.backend.fusion import Fusion, cross_validate, fit_fusion
 from sv_cli.backend.qmf import Measure, Qmf, apply_qmf, fit_qmf, parse_features, trial_features
 from sv_cli.backend.quality_file import read_quality
 from sv_cli.backend.score_model import (
-    check_model_hash,
-    read_model_hash,
+    check_scores,
+    origin_of,
     read_score_model,
     write_score_model,
 )
+from sv_cli.backend.score_origin import Origin, common_hash, fused_hash, read_origin, write_origin
 from sv_cli.backend.scored_trials import (
     ScoredTrials,
-    check_finite,
     read_scored_trials,
     trial_speakers,
 )
+from sv_cli.backend.trial_scores import score_stream
 from sv_cli.errors import SettingsError, TableError, name_some
 from sv_cli.metrics.cllr import cllr
 from sv_cli.metrics.eer import eer
 from sv_cli.metrics.sweep import error_rates
-from sv_cli.tables.scores import Scores, join, read_scores, write_scores
+from sv_cli.tables.pair_join import iterate_joined
+from sv_cli.tables.pair_stream import ById, PairChunk, PairIds
+from sv_cli.tables.scores import iterate_scores, write_chunks, write_parts
 from sv_cli.tables.specifier import open_output
 from sv_cli.tables.text import encode, read_floats, read_table
 from sv_cli.tables.trials import Trials
@@ -57,9 +60,10 @@ def train_calibration(
     embeddings: str | None = None,
 ) -> int:
     """Fit a calibration, write it, and return the number of trials that it was fitted on."""
+    origin = origin_of(scores, embeddings)
     scored = read_scored_trials(trials, [scores])
     made = fit_calibration(scored.scores[0], scored.target, method=method, p_target=p_target)
-    write_score_model(model, made.model_copy(update={"model_hash": read_model_hash(embeddings)}))
+    write_score_model(model, made.model_copy(update=asdict(origin)))
     logs.info(
         f"Cllr {made.cllr_before:.4f} before, {made.cllr_after:.4f} after, "
         f"{made.min_cllr:.4f} at best"
@@ -70,19 +74,23 @@ def train_calibration(
 def apply_calibration(model: str, scores: str, out: str, *, embeddings: str | None = None) -> int:
     """Write calibrated scores in the order of the input, and return how many."""
     made = read_score_model(model, Calibration)
-    check_model_hash(made.model_hash, read_model_hash(embeddings), path=model, source=embeddings)
-    table = _read_finite(scores)
-    write_scores(out, replace(table, score=made.apply(table.score)))
-    return len(table)
+    origin = origin_of(scores, embeddings)
+    check_scores(made, origin, path=model, source=scores)
+    num_done, _ = score_stream(
+        iterate_scores(scores), lambda chunk: replace(chunk, score=made.apply(chunk.scores)), out
+    )
+    write_origin(out, Origin(origin.model_hash, "calibrate"))
+    return num_done
 
 
 def make_threshold(
     trials: str, scores: str, out: str, *, at: str, embeddings: str | None = None
 ) -> int:
     """Choose a threshold on labelled scores, write it, and return the number of trials."""
+    origin = origin_of(scores, embeddings)
     scored = read_scored_trials(trials, [scores])
     made = choose_threshold(scored.scores[0], scored.target, at)
-    write_score_model(out, made.model_copy(update={"model_hash": read_model_hash(embeddings)}))
+    write_score_model(out, made.model_copy(update=asdict(origin)))
     logs.info(f"threshold {made.threshold:.6g}: {expected_errors(made)}")
     return len(scored.target)
 
@@ -102,18 +110,24 @@ def decide_trials(
 ) -> tuple[int, int]:
     """Write `enroll test accept|reject`, and return the numbers of accepted and rejected trials."""
     made = read_score_model(threshold, DecisionThreshold)
-    source = embeddings
-    check_model_hash(made.model_hash, read_model_hash(source), path=threshold, source=source)
-    table = _read_finite(scores)
-    accepted = table.score >= made.threshold
-    words = np.where(accepted, " accept\n", " reject\n").tolist()
-    pairs = Trials(table.enroll_ids, table.test_ids, table.enroll, table.test).pairs()
-    lines = [f"{one} {other}{word}" for (one, other), word in zip(pairs, words, strict=True)]
-    with open_output(out) as stream:
-        stream.write(encode("".join(lines)))
+    check_scores(made, origin_of(scores, embeddings), path=threshold, source=scores)
+    stream = iterate_scores(scores)
+    num_accepted = num_trials = 0
+
+    def lines() -> Iterator[bytes]:
+        nonlocal num_accepted, num_trials
+        for chunk in stream:
+            accepted = chunk.scores >= made.threshold
+            num_accepted += int(np.count_nonzero(accepted))
+            num_trials += len(chunk)
+            words = np.where(accepted, " accept\n", " reject\n").tolist()
+            pairs = Trials.of_chunk(stream.ids, chunk).pairs()
+            rows = zip(pairs, words, strict=True)
+            yield encode("".join([f"{one} {other}{word}" for (one, other), word in rows]))
+
+    write_parts(out, lines())
     logs.info(f"threshold {made.threshold:.6g} ({made.at}): {expected_errors(made)}")
-    num_accepted = int(np.count_nonzero(accepted))
-    return num_accepted, len(table) - num_accepted
+    return num_accepted, num_trials - num_accepted
 
 
 @dataclass(frozen=True)
@@ -134,9 +148,11 @@ def train_fusion(
     validation: CrossValidation | None = None,
 ) -> int:
     """Fit a fusion, write it, and return the number of trials."""
+    origins = [read_origin(source) for source in sources]
     scored = read_scored_trials(trials, sources)
     columns = scored.scores.T
     made = fit_fusion(columns, scored.target, scored.names, p_target=p_target)
+    made = made.model_copy(update=_of_systems(origins))
     if validation is not None and validation.num_folds:
         made = _validated(made, scored, validation)
     write_score_model(model, made)
@@ -185,18 +201,28 @@ def split_output(model: str, names: Sequence[str]) -> tuple[Sequence[str], str]:
 def apply_fusion(model: str, sources: Sequence[str], out: str) -> int:
     """Write fused scores in the order of the first table, and return how many."""
     made = read_score_model(model, Fusion)
-    first = _read_finite(sources[0])
-    trials = Trials(first.enroll_ids, first.test_ids, first.enroll, first.test)
-    columns = [first.score, *(_joined(trials, source) for source in sources[1:])]
-    write_scores(out, replace(first, score=made.apply(np.stack(columns, axis=1))))
-    return len(first)
+    origins = [read_origin(source) for source in sources]
+    for system, (source, origin) in enumerate(zip(sources, origins, strict=True)):
+        check_scores(made.system(system), origin, path=model, source=source)
+    first = iterate_scores(sources[0])
+    others = [iterate_scores(source, ids=first.ids) for source in sources[1:]]
+    fused = (
+        replace(chunk, score=made.apply(np.stack([chunk.scores, *columns], axis=1)))
+        for chunk, columns in iterate_joined(first, others)
+    )
+    num_done = write_chunks(out, first.ids, fused)
+    write_origin(out, Origin(fused_hash([each.model_hash for each in origins]), "fuse"))
+    return num_done
 
 
-def _joined(trials: Trials, source: str) -> Floats:
-    try:
-        return join(trials, _read_finite(source))
-    except TableError as error:
-        raise TableError(f"`{source}`: {error.message}", hint=error.hint) from error
+def _of_systems(origins: Sequence[Origin]) -> dict[str, object]:
+    """Return what a fusion records of the origins of its systems."""
+    hashes = [each.model_hash for each in origins]
+    return {
+        "model_hash": fused_hash(hashes),
+        "model_hashes": tuple(hashes),
+        "systems_made_by": tuple(each.made_by for each in origins),
+    }
 
 
 def train_qmf(
@@ -211,10 +237,14 @@ def train_qmf(
 ) -> int:
     """Fit a quality measure function, write it, and return the number of trials."""
     wanted = parse_features(features)
+    origin = _with_quality(scores, quality)
     scored = read_scored_trials(trials, [scores])
-    forms = _forms(scored.trials, quality, wanted)
+    table = read_quality(quality)
+    enroll = table.rows(scored.trials.enroll_ids)[scored.trials.enroll]
+    test = table.rows(scored.trials.test_ids)[scored.trials.test]
+    forms = trial_features(table, enroll, test, wanted)
     made = fit_qmf(scored.scores[0], forms, scored.target, wanted, p_target=p_target, ridge=ridge)
-    write_score_model(model, made)
+    write_score_model(model, made.model_copy(update=asdict(origin)))
     before = cllr(scored.scores[0], scored.target)
     logs.info(f"Cllr {before:.4f} before, {made.cllr:.4f} after")
     return len(scored.target)
@@ -223,10 +253,24 @@ def train_qmf(
 def apply_qmf_model(model: str, scores: str, quality: str, out: str) -> int:
     """Write scores with the quality measures weighed in, and return how many."""
     made = read_score_model(model, Qmf)
-    table = _read_finite(scores)
-    forms = _forms(table, quality, made.features)
-    write_scores(out, replace(table, score=apply_qmf(made, table.score, forms)))
-    return len(table)
+    origin = _with_quality(scores, quality)
+    check_scores(made, origin, path=model, source=scores)
+    stream = iterate_scores(scores)
+    forms = _Forms(quality, made.features, stream.ids)
+    num_done, _ = score_stream(
+        stream,
+        lambda chunk: replace(chunk, score=apply_qmf(made, chunk.scores, forms.of(chunk))),
+        out,
+    )
+    write_origin(out, Origin(origin.model_hash, "qmf"))
+    return num_done
+
+
+def _with_quality(scores: str, quality: str) -> Origin:
+    """Return the origin of scores, or the model that their quality table tells."""
+    found = read_origin(scores)
+    measured = quality, read_origin(quality).model_hash
+    return replace(found, model_hash=common_hash((scores, found.model_hash), measured))
 
 
 def draw_calibration_trials(
@@ -258,14 +302,16 @@ def draw_calibration_trials(
     return len(drawn)
 
 
-def _forms(trials: Trials | Scores, quality: str, features: Sequence[Measure]) -> Floats:
-    table = read_quality(quality)
-    enroll = table.rows(trials.enroll_ids)[trials.enroll]
-    test = table.rows(trials.test_ids)[trials.test]
-    return trial_features(table, enroll, test, features)
+class _Forms:
+    """The forms of quality measures that a stream of pairs has."""
 
+    def __init__(self, quality: str, features: Sequence[Measure], ids: PairIds) -> None:
+        self._quality = read_quality(quality)
+        self._features = features
+        self._enroll = ById(ids.enroll, self._quality.rows)
+        self._test = ById(ids.test, self._quality.rows)
 
-def _read_finite(source: str) -> Scores:
-    table = read_scores(source)
-    check_finite(table, source)
-    return table
+    def of(self, chunk: PairChunk) -> Floats:
+        """Return the forms of each pair, shape (num_pairs, num_forms)."""
+        enroll, test = self._enroll.grow()[chunk.enroll], self._test.grow()[chunk.test]
+        return trial_features(self._quality, enroll, test, self._features)

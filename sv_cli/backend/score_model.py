@@ -6,7 +6,9 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
 
+from sv_cli import logs
 from sv_cli.atomic import atomic_open
+from sv_cli.backend.score_origin import Origin, common_hash, read_origin
 from sv_cli.errors import SettingsError, TableError
 from sv_cli.settings.model import Settings, build_settings
 from sv_cli.tables.specifier import parse_rspecifier
@@ -23,6 +25,9 @@ class ScoreModel(Settings):
     version: int = Field(default=VERSION, ge=VERSION, le=VERSION)
     model_hash: str | None = Field(
         default=None, description="hash of the embedding model whose scores it was trained on"
+    )
+    made_by: str | None = Field(
+        default=None, description="command that made the scores it was trained on"
     )
     num_target: int = Field(ge=0)
     num_nontarget: int = Field(ge=0)
@@ -67,15 +72,44 @@ def read_score_model(path: str | Path, cls: type[AnyModel]) -> AnyModel:
         raise TableError(error.message, hint=error.hint) from error
 
 
-def check_model_hash(
-    wanted: str | None, given: str | None, *, path: str | Path, source: str | None
-) -> None:
-    """Raise when scores come from another embedding model than the score model was trained for."""
-    if wanted is not None and given is not None and wanted != given:
+def check_scores(made: ScoreModel, given: Origin, *, path: str | Path, source: str | None) -> None:
+    """Refuse scores of another embedding model, or of another command, than in training.
+
+    Scores of unknown origin (out of a pipe, or written by another program) are taken as they
+    are; that their model was not checked is said.
+
+    Raises
+    ------
+    TableError
+        When both are known and differ.
+    """
+    if made.model_hash is not None and given.model_hash is None:
+        logs.info(f"`{source}` does not tell its model; that of `{path}` is not checked")
+    elif made.model_hash is not None and given.model_hash != made.model_hash:
         raise TableError(
-            f"`{path}` was trained on scores of model {wanted[:12]}, `{source}` is of {given[:12]}",
+            f"`{path}` was trained on scores of model {made.model_hash[:12]}, `{source}` is of "
+            f"{str(given.model_hash)[:12]}",
             hint="train it again on scores of the new model",
         )
+    if None not in (made.made_by, given.made_by) and made.made_by != given.made_by:
+        raise TableError(
+            f"`{path}` was trained on scores of `{made.made_by}`, `{source}` holds scores of "
+            f"`{given.made_by}`",
+            hint="give it scores that went through the same steps",
+        )
+
+
+def origin_of(scores: str, embeddings: str | None = None) -> Origin:
+    """Return the origin of a table of scores, or its model as the embeddings tell it.
+
+    Raises
+    ------
+    TableError
+        When the two tell different models, or the embeddings tell none.
+    """
+    found = read_origin(scores)
+    named = str(embeddings), read_model_hash(embeddings)
+    return Origin(common_hash((scores, found.model_hash), named), found.made_by)
 
 
 def read_model_hash(embeddings: str | None) -> str | None:

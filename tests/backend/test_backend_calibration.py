@@ -12,7 +12,8 @@ from sv_cli.backend.calibration import (
     fit_calibration,
     upper_bound,
 )
-from sv_cli.backend.score_model import check_model_hash, read_score_model, write_score_model
+from sv_cli.backend.score_model import check_scores, read_score_model, write_score_model
+from sv_cli.backend.score_origin import Origin
 from sv_cli.errors import SettingsError, TableError
 from sv_cli.metrics.cllr import cllr, min_cllr
 from sv_cli.metrics.sweep import error_rates
@@ -83,11 +84,26 @@ def test_files_that_are_no_json(tmp_path, text, message):
         read_score_model(tmp_path / "none.json", Calibration)
 
 
-def test_another_models_scores_are_refused():
-    check_model_hash("a", None, path="t.json", source="emb")
-    check_model_hash("a", "a", path="t.json", source="emb")
-    with pytest.raises(TableError, match="was trained on scores of model"):
-        check_model_hash("a", "b", path="t.json", source="emb")
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [
+        (Origin("a", "asnorm"), None),
+        (Origin("a", None), None),
+        (Origin(None, "asnorm"), None),
+        (Origin(), None),
+        (Origin("b", "asnorm"), "was trained on scores of model a, `x` is of b"),
+        (Origin("a", "score"), "was trained on scores of `asnorm`, `x` holds scores of `score`"),
+    ],
+)
+def test_scores_of_another_model_or_command_are_refused(trials, given, refused):
+    made = choose_threshold(*trials, "eer")
+    check_scores(made, given, path="t.json", source="x")  # trained on scores of unknown origin
+    made = made.model_copy(update={"model_hash": "a", "made_by": "asnorm"})
+    if refused is None:
+        check_scores(made, given, path="t.json", source="x")
+        return
+    with pytest.raises(TableError, match=refused):
+        check_scores(made, given, path="t.json", source="x")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """The example world: the folder in which the examples of every command's help run.
 
 It holds what the examples name: recordings, a table of them, data directories, a trained model,
-embeddings, scores, quality tables, a PLDA. Everything is made by svtool itself, once a test
-session, and shared by the processes of pytest-xdist.
+embeddings, scores, quality tables, a PLDA, and weights as another project leaves them. Everything
+is made by svtool itself, once a test session, and shared by the processes of pytest-xdist.
 """
 
 import csv
@@ -116,6 +116,7 @@ def _make(folder: Path) -> None:
         run = run_line(f"svtool {line}", folder, env)
         if run.returncode:
             raise RuntimeError(f"`svtool {line}` ended with {run.returncode}:\n{run.stderr}")
+    _write_weights(folder / "wespeaker" / "avg_model.pt")
     (folder / "recordings").symlink_to(folder / "data" / "audio")
     gender = dict(
         line.split()
@@ -128,3 +129,14 @@ def _make(folder: Path) -> None:
         for path in sorted((folder / "data" / "audio").glob("*/*.wav")):
             spk = path.parent.name
             writer.writerow([f"recordings/{spk}/{path.name}", spk, gender[spk]])
+
+
+def _write_weights(path: Path) -> None:
+    """Write a state dict alone, in WeSpeaker's layout."""
+    import torch
+
+    from sv_cli.models.registry import build_model
+
+    torch.manual_seed(0)
+    path.parent.mkdir()
+    torch.save(build_model("resnet18", m_channels=8, embedding_dim=16).state_dict(), path)

@@ -49,7 +49,8 @@ def import_weights(
 
     \b
     Examples:
-      $ svtool import --list
+      $ svtool import wespeaker/avg_model.pt out/resnet18.pt
+      $ svtool import wespeaker out/wespeaker.pt --project wespeaker
       $ svtool import --list | grep campplus | cut -f 1
 
     \b

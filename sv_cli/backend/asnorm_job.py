@@ -1,6 +1,6 @@
 """Score normalisation from tables to tables."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,20 @@ from sv_cli.backend.asnorm import (
 )
 from sv_cli.backend.center import normalize_length, subtract_mean
 from sv_cli.backend.cohort_stats_file import StatsTable, read_stats, write_stats
-from sv_cli.backend.joining import Pairs, join_pairs
-from sv_cli.backend.sides import Side, Sides, read_sides
+from sv_cli.backend.joining import Located, PairRows
+from sv_cli.backend.score_origin import (
+    Origin,
+    common_hash,
+    read_origin,
+    write_origin,
+)
+from sv_cli.backend.sides import Side, Sides, read_groups, read_sides
 from sv_cli.backend.speakers import group_means, group_rows
+from sv_cli.backend.trial_scores import score_stream
 from sv_cli.errors import SettingsError
-from sv_cli.tables.embeddings import check_same_model, group_utterances, read_embeddings
-from sv_cli.tables.scores import Scores, read_scores, write_scores
-from sv_cli.tables.text import read_spk2utt, read_table
+from sv_cli.tables.embeddings import check_same_model, read_embeddings
+from sv_cli.tables.pair_stream import PairChunk, PairIds
+from sv_cli.tables.scores import iterate_scores
 
 DEFAULT_TOP_N = 300
 
@@ -80,29 +87,28 @@ class NormOptions:
 def normalize_scores(files: NormFiles, options: NormOptions) -> tuple[int, int]:
     """Normalise a table of scores; returns how many were done and left out."""
     _check(files, options)
-    raw = read_scores(files.scores)
-    known = None if files.use_stats is None else read_stats(files.use_stats)
-    if known is not None and _covers(known, raw):
-        logs.info(f"statistics of all keys stand in `{files.use_stats}`; no cohort is read")
-        side = Side(known.ids, np.empty((len(known.ids), 0), dtype=np.float32))
-        sides, cohort = Sides(side, side), np.empty((0, 0), dtype=np.float32)
-    else:
-        sides, cohort = _read(files, options)
-    pairs = join_pairs(
-        sides,
-        raw.enroll_ids,
-        raw.test_ids,
-        enroll=raw.enroll,
-        test=raw.test,
-        allow_missing=options.allow_missing,
-    )
-    scores = raw.score if pairs.kept is None else raw.score[pairs.kept]
+    stream = iterate_scores(files.scores)
     if options.selection == "other":
-        normed = _crossed(scores, sides, pairs, cohort, options)
-    else:
-        normed = _own(scores, sides, pairs, cohort, options=options, known=known, files=files)
-    write_scores(files.out, pairs.as_scores(raw, normed))
-    return len(normed), pairs.num_skipped
+        crossed = _Crossed(files, options, stream.ids)
+        counts = score_stream(stream, crossed.normalize, files.out)
+        write_origin(files.out, crossed.origin)
+        return counts
+    own = _Own(files, options, stream.ids)
+    counts = score_stream(stream, own.normalize, files.out)
+    write_origin(files.out, own.origin)
+    if own.cohort is None:
+        logs.info(f"statistics of all keys stand in `{files.use_stats}`; no cohort is read")
+    if files.stats is not None:
+        own.keep(files.stats)
+        write_origin(files.stats, own.origin)
+    return counts
+
+
+def _origin(files: NormFiles, sides: Sides) -> Origin:
+    """Return the origin of what is written; scores or statistics of another model are refused."""
+    sources = [name for name in (files.scores, files.use_stats) if name is not None]
+    known = [(name, read_origin(name).model_hash) for name in sources]
+    return Origin(common_hash(*known, (files.enroll, sides.model_hash)), "asnorm")
 
 
 def _check(files: NormFiles, options: NormOptions) -> None:
@@ -118,10 +124,6 @@ def _check(files: NormFiles, options: NormOptions) -> None:
         )
 
 
-def _covers(known: StatsTable, raw: Scores) -> bool:
-    return all(key in known.index for ids in (raw.enroll_ids, raw.test_ids) for key in ids)
-
-
 def _read(files: NormFiles, options: NormOptions) -> tuple[Sides, Vectors]:
     """Both sides and the cohort: less the mean, rows of length 1."""
     sides = read_sides(
@@ -134,7 +136,7 @@ def _read(files: NormFiles, options: NormOptions) -> tuple[Sides, Vectors]:
     table = read_embeddings(files.cohort)
     check_same_model(*sides.tables, table)
     ids, cohort = table.ids, table.matrix
-    spk2utt = _cohort_groups(options)
+    spk2utt = read_groups(options.averages.spk2utt, options.averages.utt2spk)
     if spk2utt is not None:
         groups = group_rows(spk2utt, table.index, allow_missing=options.allow_missing)
         ids, cohort = groups.ids, group_means(cohort, groups.rows)
@@ -144,65 +146,77 @@ def _read(files: NormFiles, options: NormOptions) -> tuple[Sides, Vectors]:
     return sides, normalize_length(cohort, ids, what="cohort embeddings")
 
 
-def _cohort_groups(options: NormOptions) -> dict[str, list[str]] | None:
-    averages = options.averages
-    if averages.spk2utt is not None:
-        return read_spk2utt(averages.spk2utt)
-    if averages.utt2spk is None:
-        return None
-    return group_utterances(read_table(averages.utt2spk, fields=1, what="utt2spk"))
+class _Own:
+    """Normalises by the members that each embedding selects itself.
 
+    The statistics of an embedding are worked out when it is first met. While a table of statistics
+    has all keys, neither embeddings nor the cohort are read.
+    """
 
-def _own(
-    scores: NDArray[np.float64],
-    sides: Sides,
-    pairs: Pairs,
-    cohort: Vectors,
-    *,
-    options: NormOptions,
-    known: StatsTable | None,
-    files: NormFiles,
-) -> NDArray[np.float64]:
-    """Normalise by the members that each embedding selects itself."""
-    enroll, test = _statistics(sides, pairs, cohort, options, known)
-    if files.stats is not None:
-        _keep(files.stats, sides, pairs, enroll=enroll, test=test, known=known)
-    return apply_norm(
-        scores,
-        enroll,
-        test,
-        enroll_rows=pairs.enroll_rows,
-        test_rows=pairs.test_rows,
-        method=options.method,
-    )
+    def __init__(self, files: NormFiles, options: NormOptions, ids: PairIds) -> None:
+        self._files, self._options, self._ids = files, options, ids
+        self._known = None if files.use_stats is None else read_stats(files.use_stats)
+        if self._known is None:
+            self._use(*_read(files, options))
+        else:
+            side = Side(self._known.ids, np.empty((len(self._known.ids), 0), dtype=np.float32))
+            self._use(Sides(side, side), None)
 
+    def _use(self, sides: Sides, cohort: Vectors | None) -> None:
+        self.sides, self.cohort = sides, cohort
+        self.origin = _origin(self._files, sides)
+        allow_missing = cohort is None or self._options.allow_missing
+        self._pairs = PairRows(sides, self._ids, allow_missing=allow_missing)
+        self._stats = [_known(side, self._known) for side in (sides.enroll, sides.test)]
 
-def _statistics(
-    sides: Sides,
-    pairs: Pairs,
-    cohort: Vectors,
-    options: NormOptions,
-    known: StatsTable | None,
-) -> tuple[CohortStats, CohortStats]:
-    """Statistics of every row that a trial uses, on both sides; the other rows are NaN."""
-    used = [_used(sides.enroll, pairs.enroll_rows), _used(sides.test, pairs.test_rows)]
-    one_side = sides.enroll is sides.test and not options.chained
-    if one_side:
-        used = [used[0] | used[1]] * 2
-    filled = [_known(side, known) for side in (sides.enroll, sides.test)]
-    rows = [
-        np.flatnonzero(mask & np.isnan(stats.mean))
-        for mask, stats in zip(used, filled, strict=True)
-    ]
-    if len(rows[0]) or len(rows[1]):
-        enroll = _take(sides.enroll.matrix, rows[0])
-        test = enroll if one_side else _take(sides.test.matrix, rows[1])
-        found = side_stats(options.method, enroll, test, cohort, top_n=options.kept())
-        for place, stats, new in zip(rows, filled, found, strict=True):
-            stats.mean[place], stats.std[place] = new.mean, new.std
-    for side, mask, stats in zip((sides.enroll, sides.test), used, filled, strict=True):
-        _refuse_flat(side, mask, stats)
-    return filled[0], filled[1]
+    def normalize(self, chunk: PairChunk) -> PairChunk:
+        """Return a chunk with normalised scores."""
+        found = self._pairs.find(chunk)
+        if self.cohort is None and not self._pairs.complete:
+            self._use(*_read(self._files, self._options))
+            found = self._pairs.find(chunk)
+        self._fill(found)
+        enroll, test = self._stats
+        scores = apply_norm(
+            found.chunk.scores,
+            enroll,
+            test,
+            enroll_rows=found.enroll,
+            test_rows=found.test,
+            method=self._options.method,
+        )
+        return replace(found.chunk, score=scores)
+
+    def _fill(self, found: Located) -> None:
+        """Work out the statistics that these pairs need and that are not known; others are NaN."""
+        sides, options = self.sides, self._options
+        used = [_used(sides.enroll, found.enroll), _used(sides.test, found.test)]
+        one_side = sides.enroll is sides.test and not options.chained
+        if one_side:
+            used = [used[0] | used[1]] * 2
+        rows = [
+            np.flatnonzero(mask & np.isnan(stats.mean))
+            for mask, stats in zip(used, self._stats, strict=True)
+        ]
+        if self.cohort is not None and (len(rows[0]) or len(rows[1])):
+            enroll = _take(sides.enroll.matrix, rows[0])
+            test = enroll if one_side else _take(sides.test.matrix, rows[1])
+            new = side_stats(options.method, enroll, test, self.cohort, top_n=options.kept())
+            for place, stats, made in zip(rows, self._stats, new, strict=True):
+                stats.mean[place], stats.std[place] = made.mean, made.std
+        for side, mask, stats in zip((sides.enroll, sides.test), used, self._stats, strict=True):
+            _refuse_flat(side, mask, stats)
+
+    def keep(self, target: str) -> None:
+        """Write the statistics of all keys that are known now."""
+        tables = [] if self._known is None else [self._known]
+        for side, stats in zip((self.sides.enroll, self.sides.test), self._stats, strict=True):
+            rows = np.flatnonzero(np.isfinite(stats.mean))
+            chosen = CohortStats(stats.mean[rows], stats.std[rows])
+            tables.append(StatsTable([side.ids[row] for row in rows.tolist()], chosen))
+            if self.sides.enroll is self.sides.test:
+                break
+        write_stats(target, *tables)
 
 
 def _used(side: Side, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
@@ -233,41 +247,27 @@ def _refuse_flat(side: Side, used: NDArray[np.bool_], stats: CohortStats) -> Non
     check_deviation(chosen, [side.ids[row] for row in rows.tolist()], what="keys")
 
 
-def _keep(
-    target: str,
-    sides: Sides,
-    pairs: Pairs,
-    *,
-    enroll: CohortStats,
-    test: CohortStats,
-    known: StatsTable | None,
-) -> None:
-    """Write the statistics of all keys that are known now."""
-    tables = [] if known is None else [known]
-    for side, stats in ((sides.enroll, enroll), (sides.test, test)):
-        rows = np.flatnonzero(np.isfinite(stats.mean))
-        chosen = CohortStats(stats.mean[rows], stats.std[rows])
-        tables.append(StatsTable([side.ids[row] for row in rows.tolist()], chosen))
-        if sides.enroll is sides.test:
-            break
-    write_stats(target, *tables)
+class _Crossed:
+    """Normalises each side by the members that the other side selects."""
 
+    def __init__(self, files: NormFiles, options: NormOptions, ids: PairIds) -> None:
+        self._sides, self._cohort = _read(files, options)
+        self.origin = _origin(files, self._sides)
+        self._kept = check_cohort(len(self._cohort), options.kept())
+        self._pairs = PairRows(self._sides, ids, allow_missing=options.allow_missing)
 
-def _crossed(
-    scores: NDArray[np.float64],
-    sides: Sides,
-    pairs: Pairs,
-    cohort: Vectors,
-    options: NormOptions,
-) -> NDArray[np.float64]:
-    """Normalise each side by the members that the other side selects."""
-    kept = check_cohort(len(cohort), options.kept())
-    used_left, left = np.unique(pairs.enroll_rows, return_inverse=True)
-    used_right, right = np.unique(pairs.test_rows, return_inverse=True)
-    enroll, test = _take(sides.enroll.matrix, used_left), _take(sides.test.matrix, used_right)
-    by_enroll = top_members(enroll, cohort, top_n=kept)
-    by_test = top_members(test, cohort, top_n=kept)
-    one = crossed_stats(enroll, cohort, by_test, rows=left, other_rows=right)
-    two = crossed_stats(test, cohort, by_enroll, rows=right, other_rows=left)
-    every = np.arange(len(scores))
-    return apply_norm(scores, one, two, enroll_rows=every, test_rows=every)
+    def normalize(self, chunk: PairChunk) -> PairChunk:
+        """Return a chunk with normalised scores."""
+        found = self._pairs.find(chunk)
+        cohort, kept = self._cohort, self._kept
+        used_left, left = np.unique(found.enroll, return_inverse=True)
+        used_right, right = np.unique(found.test, return_inverse=True)
+        enroll = _take(self._sides.enroll.matrix, used_left)
+        test = _take(self._sides.test.matrix, used_right)
+        by_enroll = top_members(enroll, cohort, top_n=kept)
+        by_test = top_members(test, cohort, top_n=kept)
+        one = crossed_stats(enroll, cohort, by_test, rows=left, other_rows=right)
+        two = crossed_stats(test, cohort, by_enroll, rows=right, other_rows=left)
+        every = np.arange(len(found.chunk))
+        scores = apply_norm(found.chunk.scores, one, two, enroll_rows=every, test_rows=every)
+        return replace(found.chunk, score=scores)

@@ -1,98 +1,90 @@
-"""Trials or scores joined with embeddings by key."""
+"""The rows of the embeddings that the pairs of a list stand for."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sv_cli.backend.sides import Sides
-from sv_cli.errors import SvError, TableError, name_some
-from sv_cli.tables.scores import Scores
-from sv_cli.tables.trials import Trials
+from sv_cli.backend.sides import Side, Sides
+from sv_cli.errors import TableError, name_some
+from sv_cli.tables.pair_stream import ById, PairChunk, PairIds
+from sv_cli.tables.pairs import Interner
 
 Rows = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Rows of the embeddings of each trial.
+class Located:
+    """Pairs with embeddings on both sides.
 
     Attributes
     ----------
-    enroll_rows, test_rows : (num_pairs,) int32
-        Into the enrolment and the test matrix.
-    kept : (num_trials,) bool or None
-        The trials that these are; None for all.
+    chunk : PairChunk
+        Without the pairs that lack one.
+    enroll, test : (num_pairs,) int32
+        Rows of the enrolment and of the test matrix.
     """
 
-    enroll_rows: Rows
-    test_rows: Rows
-    kept: NDArray[np.bool_] | None = None
-
-    @property
-    def num_skipped(self) -> int:
-        """Trials without an embedding on one side or both."""
-        return 0 if self.kept is None else int(np.count_nonzero(~self.kept))
-
-    def as_scores(self, trials: Trials | Scores, scores: NDArray[np.floating]) -> Scores:
-        """Put scores to the keys of the trials that were kept."""
-        kept = slice(None) if self.kept is None else self.kept
-        return Scores(
-            trials.enroll_ids,
-            trials.test_ids,
-            trials.enroll[kept],
-            trials.test[kept],
-            scores.astype(np.float64, copy=False),
-        )
+    chunk: PairChunk
+    enroll: Rows
+    test: Rows
 
 
-def join_pairs(
-    sides: Sides,
-    enroll_ids: Sequence[str],
-    test_ids: Sequence[str],
-    *,
-    enroll: Rows,
-    test: Rows,
-    allow_missing: bool = False,
-) -> Pairs:
-    """Find the embeddings of each trial.
+class PairRows:
+    """Finds the embeddings of pairs, by key; each key is looked up once.
 
     Parameters
     ----------
-    enroll_ids, test_ids : sequence of str
-        Distinct keys of the trials.
-    enroll, test : (num_trials,) int32
-        Each trial's place in them.
     allow_missing : bool
-        Leave out trials without embeddings; else they are an error.
-
-    Raises
-    ------
-    TableError
-        Names the first keys without an embedding, and how many there are.
+        Leave out pairs without embeddings; else they are an error.
     """
-    if len(enroll) == 0:
-        raise SvError("there are no trials")
-    left, right = sides.enroll.rows(enroll_ids), sides.test.rows(test_ids)
-    if not allow_missing:
-        check_found(left, enroll_ids, what="enrolment")
-        check_found(right, test_ids, what="test")
-    enroll_rows, test_rows = left[enroll], right[test]
-    if left.min() >= 0 and right.min() >= 0:
-        return Pairs(enroll_rows, test_rows)
-    kept = (enroll_rows >= 0) & (test_rows >= 0)
-    if not kept.any():
-        raise TableError("no trial has embeddings on both sides; do the tables belong together?")
-    return Pairs(enroll_rows[kept], test_rows[kept], kept)
+
+    def __init__(self, sides: Sides, ids: PairIds, *, allow_missing: bool = False) -> None:
+        self._enroll = _EmbeddedIds(ids.enroll, sides.enroll, "enrolment")
+        self._test = _EmbeddedIds(ids.test, sides.test, "test")
+        self._allow_missing = allow_missing
+
+    @property
+    def complete(self) -> bool:
+        """Whether every key so far has an embedding."""
+        return self._enroll.complete and self._test.complete
+
+    def find(self, chunk: PairChunk) -> Located:
+        """Return where the embeddings of some pairs stand.
+
+        Raises
+        ------
+        TableError
+            Names the first keys without an embedding, and how many there are so far.
+        """
+        enroll = self._enroll.rows(chunk.enroll, allow_missing=self._allow_missing)
+        test = self._test.rows(chunk.test, allow_missing=self._allow_missing)
+        if self.complete:
+            return Located(chunk, enroll, test)
+        kept = np.asarray((enroll >= 0) & (test >= 0), dtype=np.bool_)
+        return Located(chunk.rows(kept), enroll[kept], test[kept])
 
 
-def check_found(rows: Rows, ids: Sequence[str], *, what: str) -> None:
-    """Raise when keys of the trials have no embedding, naming the first."""
-    missing = [ids[row] for row in np.flatnonzero(rows < 0).tolist()]
-    if missing:
-        raise TableError(
-            f"{len(missing)} of {len(ids)} {what} keys of the trials have no embedding: "
-            f"{name_some(missing)}",
-            hint="extract them, or leave such trials out with `--allow-missing`",
-        )
+class _EmbeddedIds:
+    """The embedding of each id of one side, -1 where there is none."""
+
+    def __init__(self, ids: Interner, side: Side, what: str) -> None:
+        self._by_id = ById(ids, side.rows)
+        self._ids = ids
+        self._what = what
+        self.complete = True
+
+    def rows(self, numbers: Rows, *, allow_missing: bool) -> Rows:
+        num_seen = len(self._by_id.values)
+        rows = self._by_id.grow()
+        if (rows[num_seen:] < 0).any():
+            self.complete = False
+        if not self.complete and not allow_missing:
+            ids = self._ids.ids()
+            missing = [ids[at] for at in np.flatnonzero(rows < 0).tolist()]
+            raise TableError(
+                f"{len(missing)} {self._what} keys of the trials have no embedding: "
+                f"{name_some(missing)}",
+                hint="extract them, or leave such trials out with `--allow-missing`",
+            )
+        return rows[numbers]

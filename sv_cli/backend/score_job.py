@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 
 from sv_cli.atomic import atomic_path
 from sv_cli.backend.cosine import Rows, Selected, dot_pairs, iterate_dense, select_dense
+from sv_cli.backend.score_origin import Origin, write_origin
 from sv_cli.backend.sides import Average, Side, Sides, read_sides
-from sv_cli.backend.trial_scores import format_scores, score_list
+from sv_cli.backend.trial_scores import score_list
 from sv_cli.errors import SettingsError
+from sv_cli.tables.scores import format_scores
 from sv_cli.tables.specifier import open_output
 from sv_cli.tables.text import write_table
 
@@ -56,7 +58,9 @@ def score_trials(files: Sequence[str], options: ScoreOptions) -> tuple[int, int]
         )
 
     allow_missing = options.allow_missing
-    return score_list(trials_file, sides, score, scores_file, allow_missing=allow_missing)
+    counts = score_list(trials_file, sides, score, scores_file, allow_missing=allow_missing)
+    write_origin(scores_file, Origin(sides.model_hash, "score"))
+    return counts
 
 
 def score_rectangle(files: Sequence[str], options: ScoreOptions, limits: Limits) -> int:
@@ -76,12 +80,14 @@ def score_rectangle(files: Sequence[str], options: ScoreOptions, limits: Limits)
             raise SettingsError("a `.npy` array is whole; `--top-k` and `--threshold` make a list")
         return _write_array(target, options.read(enroll, test))
     sides = options.read(enroll, test)
+    ids = sides.enroll.ids, sides.test.ids
     num_scores = 0
     with open_output(target) as stream:
         for kept in _selected(sides, limits):
             num_scores += len(kept.score)
-            for text in format_scores(sides, kept.enroll, kept.test, kept.score):
+            for text in format_scores(ids, kept.enroll, kept.test, kept.score):
                 stream.write(text)
+    write_origin(target, Origin(sides.model_hash, "score"))
     return num_scores
 
 

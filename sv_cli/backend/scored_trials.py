@@ -12,9 +12,11 @@ from sv_cli import logs
 from sv_cli.backend.aligned import read_aligned
 from sv_cli.errors import TableError, name_some
 from sv_cli.metrics.bootstrap import TrialSpeakers, speakers_of_target_trials
-from sv_cli.tables.scores import Scores, join, read_scores
+from sv_cli.tables.pair_join import iterate_joined
+from sv_cli.tables.pair_stream import concatenate
+from sv_cli.tables.scores import iterate_scores
 from sv_cli.tables.text import read_table, sort_keys
-from sv_cli.tables.trials import Trials, read_trials
+from sv_cli.tables.trials import Trials, iterate_trials, read_trials
 
 Bools = NDArray[np.bool_]
 
@@ -72,13 +74,11 @@ def read_scored_trials(
         target = _check_labels(aligned[0], source)
         logs.info(f"`{source}`: {len(target)} trials, scores in the same order")
         return ScoredTrials(source, target, aligned[1], name_systems(score_sources))
-    trials = read_trials(source, labels="required")
-    columns = []
-    for score_source in score_sources:
-        scores = read_scores(score_source)
-        check_finite(scores, score_source)
-        columns.append(_join(trials, scores, score_source, allow_missing))
-    stacked = np.stack(columns)
+    first = iterate_trials(source, labels="required")
+    others = [iterate_scores(one, ids=first.ids) for one in score_sources]
+    parts = list(iterate_joined(first, others, allow_missing=allow_missing))
+    trials = Trials.of_chunk(first.ids, concatenate([chunk for chunk, _ in parts]))
+    stacked = np.concatenate([columns for _, columns in parts], axis=1)
     num_missing = 0
     if allow_missing:
         present = np.asarray(~np.isnan(stacked).any(axis=0), dtype=np.bool_)
@@ -89,30 +89,10 @@ def read_scored_trials(
     return ScoredTrials(source, target, stacked, names, num_missing, trials)
 
 
-def _join(trials: Trials, scores: Scores, source: str, allow_missing: bool) -> NDArray[np.float64]:
-    try:
-        return join(trials, scores, allow_missing=allow_missing)
-    except TableError as error:  # which of several tables
-        raise TableError(f"`{source}`: {error.message}", hint=error.hint) from error
-
-
 def select_trials(trials: Trials, chosen: Bools) -> Trials:
     """Return the chosen trials; the ids keep their numbers."""
     target = None if trials.target is None else trials.target[chosen]
     return replace(trials, enroll=trials.enroll[chosen], test=trials.test[chosen], target=target)
-
-
-def check_finite(scores: Scores, source: str) -> None:
-    """Raise when a score is NaN or infinite, naming the first five trials."""
-    wrong = np.flatnonzero(~np.isfinite(scores.score))
-    if len(wrong):
-        named = name_some(
-            f"{scores.enroll_ids[scores.enroll[row]]} {scores.test_ids[scores.test[row]]}"
-            for row in wrong.tolist()
-        )
-        raise TableError(
-            f"`{source}`: {len(wrong)} of {len(scores.score)} scores are not finite: {named}"
-        )
 
 
 def _check_labels(target: Bools, source: str) -> Bools:

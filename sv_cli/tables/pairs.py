@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +20,16 @@ class Interner:
     def __init__(self) -> None:
         self._numbers: defaultdict[bytes, int] = defaultdict()
         self._numbers.default_factory = self._numbers.__len__
+        self._ids: list[str] = []
 
     def number(self, tokens: list[bytes]) -> Ids:
         """Return the number of each id."""
         return np.fromiter(map(self._numbers.__getitem__, tokens), np.int32, len(tokens))
 
     def ids(self) -> list[str]:
-        """Return the ids by number."""
-        return [decode(token) for token in self._numbers]
+        """Return the ids by number; the list grows as more are met."""
+        self._ids.extend(map(decode, islice(self._numbers, len(self._ids), None)))
+        return self._ids
 
 
 @dataclass(frozen=True)
@@ -68,34 +71,6 @@ def _columns(raw: bytes, source: str, first_line: int, fields: int, what: str) -
 def pair_codes(enroll: Ids, test: Ids, num_test: int) -> NDArray[np.int64]:
     """Return one number for each (enroll, test) pair."""
     return enroll.astype(np.int64) * max(num_test, 1) + test
-
-
-def raise_repeated_pairs(
-    codes: NDArray[np.int64],
-    enroll_ids: list[str],
-    test_ids: list[str],
-    what: str,
-    *,
-    line_numbers: bool = True,
-) -> None:
-    """Raise when a pair stands twice: names the first five, with their lines, and the count."""
-    ordered = np.sort(codes)
-    if not (ordered[1:] == ordered[:-1]).any():
-        return
-    order = np.argsort(codes, kind="stable")
-    ordered = codes[order]
-    at = np.flatnonzero(ordered[1:] == ordered[:-1])
-    places = sorted((int(order[i + 1]), int(order[i])) for i in at)
-    named = []
-    for later, earlier in places[:5]:
-        enroll, test = divmod(int(codes[later]), max(len(test_ids), 1))
-        where = f" (lines {earlier + 1} and {later + 1})" if line_numbers else ""
-        named.append(f"`{enroll_ids[enroll]} {test_ids[test]}`{where}")
-    more = f" and {len(at) - 5} more" if len(at) > 5 else ""
-    raise TableError(
-        f"{what} holds {len(at)} repeated pairs: {', '.join(named)}{more}",
-        hint="each pair may stand once",
-    )
 
 
 def name_pairs(codes: NDArray[np.int64], enroll_ids: list[str], test_ids: list[str]) -> str:

@@ -3,6 +3,7 @@
 VoxSRC's `score enroll test` and the fourth column of WeSpeaker (a label) are recognised and said.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,15 +11,8 @@ from numpy.typing import NDArray
 
 from sv_cli import logs
 from sv_cli.errors import TableError
-from sv_cli.tables.pairs import (
-    Block,
-    Ids,
-    Interner,
-    name_pairs,
-    pair_codes,
-    raise_repeated_pairs,
-    read_column_blocks,
-)
+from sv_cli.tables.pair_stream import Columns, PairChunk, PairIds, PairStream, concatenate
+from sv_cli.tables.pairs import Block, Ids, name_pairs, pair_codes, read_column_blocks
 from sv_cli.tables.specifier import open_output
 from sv_cli.tables.text import decode, encode, parse_number
 from sv_cli.tables.trials import Trials
@@ -26,6 +20,9 @@ from sv_cli.tables.trials import Trials
 _LABELS = {b"target": 1, b"nontarget": 0, b"1": 1, b"0": 0}
 _MOST_FIELDS = 16
 _LINES_A_WRITE = 1 << 16
+
+Rows = NDArray[np.integer]
+Floats = NDArray[np.floating]
 
 
 @dataclass
@@ -57,6 +54,13 @@ class Scores:
     def codes(self) -> NDArray[np.int64]:
         """Return one number for each pair: enroll * len(test_ids) + test."""
         return pair_codes(self.enroll, self.test, len(self.test_ids))
+
+    @classmethod
+    def of_chunk(cls, ids: PairIds, chunk: PairChunk) -> "Scores":
+        """Return the rows of a stream with its ids."""
+        score = np.empty(0) if chunk.score is None else chunk.score
+        enroll, test = ids.enroll.ids(), ids.test.ids()
+        return cls(enroll, test, chunk.enroll, chunk.test, score, chunk.target)
 
     @classmethod
     def of_trials(cls, trials: Trials, score: NDArray[np.floating]) -> "Scores":
@@ -93,43 +97,79 @@ def read_scores(source: str) -> Scores:
     TableError
         Names `file:line` of a bad line or a score that is no number, and pairs that stand twice.
     """
-    enroll, test = Interner(), Interner()
-    parts: list[tuple[Ids, Ids, NDArray[np.float64]]] = []
-    targets: list[NDArray[np.bool_]] = []
+    stream = iterate_scores(source, finite=False)
+    return Scores.of_chunk(stream.ids, concatenate(list(stream)))
+
+
+def iterate_scores(source: str, *, ids: PairIds | None = None, finite: bool = True) -> PairStream:
+    """Return a score table as a stream; see `read_scores`. Infinite scores are refused."""
+    return PairStream(source, _columns(source), ids, finite=finite)
+
+
+def _columns(source: str) -> Iterator[Columns]:
     form: _Format | None = None
     for block in read_column_blocks(source, allowed=set(range(3, _MOST_FIELDS + 1)), what="scores"):
-        form = form or _recognise(block, source)
+        if form is None:
+            form = _recognise(block, source)
+            if form is not _KALDI:
+                logs.info(f"`{source}`: scores in the format `{form.name}`")
         numbers = _numbers(block, form.score, source)
-        columns = block.columns
-        parts.append(
-            (enroll.number(columns[form.enroll]), test.number(columns[form.test]), numbers)
-        )
-        if form.label is not None:
-            targets.append(_labels(block, form.label, source))
-    assert form is not None
-    if form is not _KALDI:
-        logs.info(f"`{source}`: scores in the format `{form.name}`")
-    scores = Scores(
-        enroll.ids(),
-        test.ids(),
-        np.concatenate([part[0] for part in parts]),
-        np.concatenate([part[1] for part in parts]),
-        np.concatenate([part[2] for part in parts]),
-        np.concatenate(targets) if targets else None,
-    )
-    raise_repeated_pairs(scores.codes(), scores.enroll_ids, scores.test_ids, f"`{source}`")
-    return scores
+        target = None if form.label is None else _labels(block, form.label, source)
+        yield Columns(block.columns[form.enroll], block.columns[form.test], numbers, target)
 
 
 def write_scores(target: str, scores: Scores) -> None:
     """Write `enroll test score` lines with 9 significant digits, in the order given."""
+    ids = scores.enroll_ids, scores.test_ids
+    write_parts(target, format_scores(ids, scores.enroll, scores.test, scores.score))
+
+
+def write_chunks(target: str, ids: PairIds, chunks: Iterable[PairChunk]) -> int:
+    """Write the scores of a stream as they are made, and return how many."""
+    num_scores = 0
+
+    def lines() -> Iterator[bytes]:
+        nonlocal num_scores
+        for chunk in chunks:
+            num_scores += len(chunk)
+            names = ids.enroll.ids(), ids.test.ids()
+            yield from format_scores(names, chunk.enroll, chunk.test, chunk.scores)
+
+    write_parts(target, lines())
+    return num_scores
+
+
+def format_scores(
+    ids: tuple[Sequence[str], Sequence[str]], enroll: Rows, test: Rows, scores: Floats
+) -> Iterator[bytes]:
+    """Give `enroll test score` lines with 9 significant digits, some thousand at a time.
+
+    Parameters
+    ----------
+    ids : (enrolment ids, test ids)
+    enroll, test : (num_scores,) int
+        Numbers of the ids.
+    scores : (num_scores,) float
+    """
+    for start in range(0, len(scores), _LINES_A_WRITE):
+        part = slice(start, start + _LINES_A_WRITE)
+        left = map(ids[0].__getitem__, enroll[part].tolist())
+        right = map(ids[1].__getitem__, test[part].tolist())
+        rows = zip(left, right, scores[part].tolist(), strict=True)
+        yield encode("".join(["%s %s %.9g\n" % row for row in rows]))  # noqa: UP031
+
+
+def write_parts(target: str, parts: Iterable[bytes]) -> None:
+    """Write text as it is made; nothing is opened before the first part is there.
+
+    So an input that is refused at once leaves a pipe without a byte.
+    """
+    waiting = iter(parts)
+    first = next(waiting, b"")
     with open_output(target) as stream:
-        for start in range(0, len(scores), _LINES_A_WRITE):
-            part = slice(start, start + _LINES_A_WRITE)
-            enroll = map(scores.enroll_ids.__getitem__, scores.enroll[part].tolist())
-            test = map(scores.test_ids.__getitem__, scores.test[part].tolist())
-            rows = zip(enroll, test, scores.score[part].tolist(), strict=True)
-            stream.write(encode("".join(["%s %s %.9g\n" % row for row in rows])))  # noqa: UP031
+        stream.write(first)
+        for part in waiting:
+            stream.write(part)
 
 
 def join(trials: Trials, scores: Scores, *, allow_missing: bool = False) -> NDArray[np.float64]:
@@ -154,22 +194,26 @@ def join(trials: Trials, scores: Scores, *, allow_missing: bool = False) -> NDAr
     """
     num_test = len(trials.test_ids)
     wanted = trials.codes()
-    enroll = _renumber(scores.enroll_ids, trials.enroll_ids)[scores.enroll]
-    test = _renumber(scores.test_ids, trials.test_ids)[scores.test]
-    known = (enroll >= 0) & (test >= 0)
-    found = np.where(known, pair_codes(enroll, test, num_test), -1)
+    enroll = _renumber(scores.enroll, scores.enroll_ids, trials.enroll_ids)
+    test = _renumber(scores.test, scores.test_ids, trials.test_ids)
+    found = pair_codes(enroll, test, num_test)
+    found[(enroll < 0) | (test < 0)] = -1
     if np.array_equal(found, wanted):  # written in the order of the trials: nothing to look up
         return scores.score.copy()
-    order = np.argsort(wanted, kind="stable")
-    at = np.minimum(np.searchsorted(wanted[order], found), max(len(wanted) - 1, 0))
-    trial = order[at]
-    matches = wanted[trial] == found
-    _refuse_superfluous(scores, ~matches)
+    by_pair, by_found = np.argsort(wanted), np.argsort(found)
+    wanted, found = wanted[by_pair], found[by_found]
+    # both ascend, so the search walks through memory in order
+    at = np.minimum(np.searchsorted(wanted, found), max(len(wanted) - 1, 0))
+    matches = wanted[at] == found if len(wanted) else np.zeros(len(found), bool)
+    if not matches.all():
+        _refuse_superfluous(scores, np.sort(by_found[~matches]))
     result = np.full(len(wanted), np.nan)
-    result[trial] = scores.score
+    trial = by_pair[at]
+    result[trial] = scores.score[by_found]
     given = np.zeros(len(wanted), bool)
     given[trial] = True
-    _refuse_missing(trials, wanted[~given], allow_missing)
+    if not (allow_missing or given.all()):
+        _refuse_missing(trials, np.flatnonzero(~given))
     return result
 
 
@@ -229,25 +273,25 @@ def _labels(block: Block, column: int, source: str) -> NDArray[np.bool_]:
     )
 
 
-def _renumber(ids: list[str], wanted: list[str]) -> Ids:
-    """Return for each id its number in `wanted`, or -1."""
-    numbers = {name: number for number, name in enumerate(wanted)}
-    return np.array([numbers.get(name, -1) for name in ids], np.int32)
+def _renumber(numbers: Ids, ids: list[str], wanted: list[str]) -> Ids:
+    """Return the numbers that ids have in `wanted`, -1 where they do not stand in it."""
+    if ids is wanted:
+        return numbers
+    place = {name: number for number, name in enumerate(wanted)}
+    return np.array([place.get(name, -1) for name in ids], np.int32)[numbers]
 
 
-def _refuse_superfluous(scores: Scores, extra: NDArray[np.bool_]) -> None:
-    if extra.any():
-        named = name_pairs(scores.codes()[extra], scores.enroll_ids, scores.test_ids)
-        raise TableError(
-            f"{int(extra.sum())} scores have no trial: {named}",
-            hint="are these the trials that were scored?",
-        )
+def _refuse_superfluous(scores: Scores, rows: NDArray[np.int64]) -> None:
+    named = name_pairs(scores.codes()[rows], scores.enroll_ids, scores.test_ids)
+    raise TableError(
+        f"{len(rows)} scores have no trial: {named}",
+        hint="are these the trials that were scored?",
+    )
 
 
-def _refuse_missing(trials: Trials, missing: NDArray[np.int64], allow_missing: bool) -> None:
-    if len(missing) and not allow_missing:
-        named = name_pairs(missing, trials.enroll_ids, trials.test_ids)
-        raise TableError(
-            f"{len(missing)} trials have no score: {named}",
-            hint="`--allow-missing` counts them and goes on",
-        )
+def _refuse_missing(trials: Trials, rows: NDArray[np.int64]) -> None:
+    named = name_pairs(trials.codes()[rows], trials.enroll_ids, trials.test_ids)
+    raise TableError(
+        f"{len(rows)} trials have no score: {named}",
+        hint="`--allow-missing` counts them and goes on",
+    )

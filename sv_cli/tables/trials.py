@@ -4,7 +4,7 @@ Three formats are recognised by their content and said: Kaldi's `enroll test tar
 VoxCeleb's `1|0 enroll test`, CN-Celeb's `enroll test 1|0`; and plain `enroll test` pairs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,14 +13,8 @@ from numpy.typing import NDArray
 
 from sv_cli import logs
 from sv_cli.errors import TableError
-from sv_cli.tables.pairs import (
-    Block,
-    Ids,
-    Interner,
-    pair_codes,
-    raise_repeated_pairs,
-    read_column_blocks,
-)
+from sv_cli.tables.pair_stream import Columns, PairChunk, PairIds, PairStream, concatenate
+from sv_cli.tables.pairs import Block, Ids, pair_codes, read_column_blocks
 from sv_cli.tables.specifier import open_output
 from sv_cli.tables.text import decode, encode
 
@@ -68,6 +62,11 @@ class Trials:
     def __len__(self) -> int:
         return len(self.enroll)
 
+    @classmethod
+    def of_chunk(cls, ids: PairIds, chunk: PairChunk) -> "Trials":
+        """Return the rows of a stream with its ids."""
+        return cls(ids.enroll.ids(), ids.test.ids(), chunk.enroll, chunk.test, chunk.target)
+
     def codes(self) -> NDArray[np.int64]:
         """Return one number for each pair: enroll * len(test_ids) + test."""
         return pair_codes(self.enroll, self.test, len(self.test_ids))
@@ -87,32 +86,35 @@ def read_trials(source: str, *, labels: Literal["optional", "required"] = "optio
         Names `file:line` of a bad line, a pair that stands twice (both lines), or when labels are
         required and there are none.
     """
-    enroll, test = Interner(), Interner()
-    parts: list[tuple[Ids, Ids]] = []
-    targets: list[NDArray[np.bool_]] = []
+    stream = iterate_trials(source, labels=labels)
+    return Trials.of_chunk(stream.ids, concatenate(list(stream)))
+
+
+def iterate_trials(
+    source: str,
+    *,
+    labels: Literal["optional", "required"] = "optional",
+    ids: PairIds | None = None,
+) -> PairStream:
+    """Return a list in any of the formats as a stream; see `read_trials`."""
+    return PairStream(source, _columns(source, labels), ids)
+
+
+def _columns(source: str, labels: str) -> Iterator[Columns]:
     form: TrialFormat | None = None
+    num_trials = 0
     for block in read_column_blocks(source, allowed={2, 3}, what="trials"):
         form = form or recognise(block, source)
-        parts.append(
-            (enroll.number(block.columns[form.enroll]), test.number(block.columns[form.test]))
-        )
-        if form.label is not None:
-            targets.append(read_labels(block, form, source))
-    assert form is not None
-    if form.label is None and labels == "required":
-        raise TableError(
-            f"`{source}`: trials have no labels", hint="each line ends in target or nontarget"
-        )
-    trials = Trials(
-        enroll.ids(),
-        test.ids(),
-        np.concatenate([part[0] for part in parts]),
-        np.concatenate([part[1] for part in parts]),
-        np.concatenate(targets) if targets else None,
-    )
-    logs.info(f"`{source}`: {len(trials)} trials, format `{form.name}`", trials=len(trials))
-    raise_repeated_pairs(trials.codes(), trials.enroll_ids, trials.test_ids, f"`{source}`")
-    return trials
+        if form.label is None and labels == "required":
+            raise TableError(
+                f"`{source}`: trials have no labels", hint="each line ends in target or nontarget"
+            )
+        target = None if form.label is None else read_labels(block, form, source)
+        columns = block.columns
+        num_trials += len(columns[0])
+        yield Columns(columns[form.enroll], columns[form.test], target=target)
+    if form is not None:
+        logs.info(f"`{source}`: {num_trials} trials, format `{form.name}`", trials=num_trials)
 
 
 def write_trials(target: str, trials: Trials) -> None:

@@ -18,6 +18,7 @@ FLOORS: dict[str, int] = {
     "audio": 2,
     "backend": 2,
     "features": 3,
+    "augment": 3,
     "models": 3,
     "losses": 3,
     "corpora": 3,

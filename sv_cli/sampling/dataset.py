@@ -11,10 +11,14 @@ from torch.utils.data import Dataset
 
 from sv_cli.audio.info import audio_info
 from sv_cli.audio.read import read_span
+from sv_cli.audio.speed import num_context_samples, num_input_samples
 from sv_cli.errors import AudioError, TableError
-from sv_cli.sampling.plan import EpochPlan, stream
+from sv_cli.sampling.labels import SpeedClasses
+from sv_cli.sampling.plan import EpochPlan, Purpose, chances, stream
 from sv_cli.tables.arrays import ArrayTable
 from sv_cli.tables.datadir import Utterance
+
+NO_SPEEDS = SpeedClasses()
 
 
 class Batch(NamedTuple):
@@ -23,23 +27,32 @@ class Batch(NamedTuple):
     Attributes
     ----------
     signals : (batch, num_samples) or (batch, frames, bins) float32
-        Waveform crops in [-1, 1], or feature crops.
+        Waveform crops in [-1, 1], or feature crops. Where some are to be played faster or slower,
+        as many samples as the longest needs, zeros behind the others.
     labels : (batch,) int64
         Class of each.
     items : (batch,) int64
         Index of each utterance in the data set.
+    speeds : (batch,) int64
+        Number of the factor that each is to be played at, 0 as it is.
+    chances : (batch, num_chances) float64
+        Random numbers in [0, 1) that belong to (seed, epoch, item), for augmentation.
     """
 
     signals: Tensor
     labels: Tensor
     items: Tensor
+    speeds: Tensor
+    chances: Tensor
 
 
 class CropReader(Protocol):
     """Where crops come from."""
 
-    def read(self, item: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Return one crop of the fixed length of utterance `item`."""
+    def read(
+        self, item: int, rng: np.random.Generator, *, factor: float = 1.0
+    ) -> NDArray[np.float32]:
+        """Return one crop of utterance `item`, of the length that `factor` needs."""
 
 
 class WaveformCrops:
@@ -58,18 +71,29 @@ class WaveformCrops:
         self._sample_rate = sample_rate
         self._audio_root = audio_root
 
-    def read(self, item: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Return `num_samples` samples at a random place, repeated where there are fewer."""
+    def read(
+        self, item: int, rng: np.random.Generator, *, factor: float = 1.0
+    ) -> NDArray[np.float32]:
+        """Return `num_samples` samples at a random place, repeated where there are fewer.
+
+        With another `factor` it is what `change_speed_batch` takes to give `num_samples`.
+        """
         utterance = self._utterances[item]
+        context = 0 if factor == 1.0 else num_context_samples(factor)
+        count = self._num_samples
+        if factor != 1.0:
+            count = num_input_samples(count, factor) - 2 * context
         try:
-            samples = self._read_crop(utterance, rng)
+            return self._read_crop(utterance, rng, count, context)
         except AudioError as error:
             raise AudioError(
                 f"utterance `{utterance.utt}`: {error.message}", hint=error.hint
             ) from error
-        return repeat_to(samples, self._num_samples)
 
-    def _read_crop(self, utterance: Utterance, rng: np.random.Generator) -> NDArray[np.float32]:
+    def _read_crop(
+        self, utterance: Utterance, rng: np.random.Generator, count: int, context: int
+    ) -> NDArray[np.float32]:
+        """Return `count` samples, and `context` more before and behind, zeros past the ends."""
         info = audio_info(utterance.rx, audio_root=self._audio_root)
         if info.sample_rate != self._sample_rate:
             raise AudioError(
@@ -77,15 +101,21 @@ class WaveformCrops:
                 hint="bring the recordings to one rate before training",
             )
         first, last = span_in_samples(utterance, info.num_samples, info.sample_rate)
-        spare = last - first - self._num_samples
+        spare = last - first - count
         start = first + (int(rng.integers(spare + 1)) if spare > 0 else 0)
-        return read_span(
+        begin, end = max(first, start - context), min(last, start + count + context)
+        samples = read_span(
             utterance.rx,
-            start,
-            min(self._num_samples, last - start),
+            begin,
+            end - begin,
             channel=utterance.channel,
             audio_root=self._audio_root,
         )
+        if spare < 0 or context == 0:
+            samples = repeat_to(samples, count)
+        before = context - (start - begin)
+        behind = count + 2 * context - before - len(samples)
+        return np.pad(samples, (before, behind)) if before or behind else samples
 
 
 class FeatureCrops:
@@ -96,8 +126,12 @@ class FeatureCrops:
         self._utts = utts
         self._num_frames = num_frames
 
-    def read(self, item: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    def read(
+        self, item: int, rng: np.random.Generator, *, factor: float = 1.0
+    ) -> NDArray[np.float32]:
         """Return `num_frames` rows at a random place, repeated where there are fewer."""
+        if factor != 1.0:
+            raise TableError("features on disk cannot be played at another speed")
         feats = self._table[self._utts[item]]
         if feats.ndim != 2 or feats.shape[0] == 0:
             raise TableError(f"features of `{self._utts[item]}` have shape {feats.shape}")
@@ -118,9 +152,13 @@ class EpochBatches(Dataset[Batch]):
         *,
         epoch: int,
         rank: int,
+        speeds: SpeedClasses = NO_SPEEDS,
+        num_chances: int = 0,
     ) -> None:
         self._crops, self._labels, self._plan = crops, labels, plan
         self._epoch, self._rank = epoch, rank
+        self._speeds, self._num_chances = speeds, num_chances
+        self._num_speakers = int(labels.max()) + 1
         self._order = plan.order(epoch)
 
     def __len__(self) -> int:
@@ -129,11 +167,20 @@ class EpochBatches(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         items = self._plan.batch(self._order, step, self._rank)
         seed, epoch = self._plan.seed, self._epoch
-        crops = [self._crops.read(int(i), stream(seed, epoch, int(i) + 1)) for i in items]
+        speeds = self._speeds.draw(seed, epoch, items)
+        factors = [self._speeds.played[number] for number in speeds]
+        crops = [
+            self._crops.read(int(i), stream(seed, epoch, int(i) + 1), factor=factor)
+            for i, factor in zip(items, factors, strict=True)
+        ]
+        labels = self._speeds.labels(self._labels[items], speeds, self._num_speakers)
+        numbers = chances(seed, epoch, items, count=self._num_chances, purpose=Purpose.AUGMENT)
         return Batch(
-            signals=torch.from_numpy(np.stack(crops)),
-            labels=torch.from_numpy(self._labels[items]),
+            signals=torch.from_numpy(stack_crops(crops)),
+            labels=torch.from_numpy(labels),
             items=torch.from_numpy(items.copy()),
+            speeds=torch.from_numpy(speeds),
+            chances=torch.from_numpy(numbers),
         )
 
 
@@ -147,6 +194,17 @@ def span_in_samples(utterance: Utterance, num_samples: int, sample_rate: int) ->
     if last <= first:
         raise AudioError(f"no samples between {first} and {last} of {num_samples}")
     return first, last
+
+
+def stack_crops(crops: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return crops as one array, zeros behind the shorter ones."""
+    longest = max(len(crop) for crop in crops)
+    if all(len(crop) == longest for crop in crops):
+        return np.stack(crops)
+    stacked = np.zeros((len(crops), longest), np.float32)
+    for row, crop in zip(stacked, crops, strict=True):
+        row[: len(crop)] = crop
+    return stacked
 
 
 def repeat_to(array: NDArray[np.float32], length: int) -> NDArray[np.float32]:

@@ -4,11 +4,20 @@ Nothing here has a state, so a run that was stopped goes on at any step with any
 """
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sv_cli.errors import TableError
+
+
+class Purpose(IntEnum):
+    """What random numbers of an item are for."""
+
+    CROP = 0
+    SPEED = 1
+    AUGMENT = 2
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,20 @@ class EpochPlan:
         return order[start : start + self.batch_size]
 
 
-def stream(seed: int, epoch: int, item: int) -> np.random.Generator:
-    """Return the random numbers that belong to (seed, epoch, item); item 0 is the epoch's order."""
-    return np.random.Generator(np.random.Philox(key=[seed, (epoch << 40) | item]))
+def stream(
+    seed: int, epoch: int, item: int, *, purpose: Purpose = Purpose.CROP
+) -> np.random.Generator:
+    """Return the random numbers that belong to (seed, epoch, item); item 0 is the epoch's order.
+
+    Streams of one item for different purposes never meet: they start 2^192 numbers apart.
+    """
+    key = [seed, (epoch << 40) | item]
+    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, purpose]))
+
+
+def chances(
+    seed: int, epoch: int, items: NDArray[np.int64], *, count: int, purpose: Purpose
+) -> NDArray[np.float64]:
+    """Return (num_items, count) numbers in [0, 1) that belong to the items of a data set."""
+    rows = [stream(seed, epoch, int(item) + 1, purpose=purpose).random(count) for item in items]
+    return np.stack(rows) if rows else np.empty((0, count))

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from sv_cli import logs
 from sv_cli.errors import TableError
-from sv_cli.sampling.dataset import CropReader, FeatureCrops, WaveformCrops
-from sv_cli.sampling.labels import class_speakers
+from sv_cli.sampling.dataset import NO_SPEEDS, CropReader, FeatureCrops, WaveformCrops
+from sv_cli.sampling.labels import SpeedClasses, class_speakers
 from sv_cli.tables.arrays import ArrayTable
 from sv_cli.tables.datadir import DataDir
 
@@ -34,11 +34,15 @@ class TrainingSet:
     labels : (num_utts,) int64
         Class of each.
     speakers : list of str
-        Speakers in the order of the classes.
+        Names of the classes: speakers, and those of other speeds behind them.
     crops : CropReader
         Reads one crop of an item.
     kind : "wav" or "feats"
         What the crops are.
+    shape : CropShape
+        Their length.
+    speeds : SpeedClasses
+        What they are played at.
     """
 
     utts: list[str]
@@ -46,6 +50,8 @@ class TrainingSet:
     speakers: list[str]
     crops: CropReader
     kind: Literal["wav", "feats"]
+    shape: CropShape
+    speeds: SpeedClasses = NO_SPEEDS
 
 
 def load_training_set(
@@ -55,6 +61,7 @@ def load_training_set(
     source: str = "auto",
     min_seconds: float = 0.0,
     audio_root: str | None = None,
+    speeds: SpeedClasses = NO_SPEEDS,
 ) -> TrainingSet:
     """Return the utterances of `data` that training can use.
 
@@ -72,7 +79,7 @@ def load_training_set(
     index = {speaker: number for number, speaker in enumerate(speakers)}
     labels = np.array([index[data.utt2spk[utt]] for utt in utts], dtype=np.int64)
     crops = _make_crops(data, utts, shape, kind=kind, audio_root=audio_root)
-    return TrainingSet(utts, labels, speakers, crops, kind)
+    return TrainingSet(utts, labels, speeds.names(speakers), crops, kind, shape, speeds)
 
 
 def _choose_source(data: DataDir, source: str) -> Literal["wav", "feats"]:

@@ -6,12 +6,14 @@ from pathlib import Path
 import torch
 
 from sv_cli import logs
+from sv_cli.augment.chain import load_augmenter
 from sv_cli.errors import SettingsError
 from sv_cli.features.fbank import num_frames
 from sv_cli.features.settings import FrontendSettings, find_frontend
 from sv_cli.memory import keep_freed_memory
 from sv_cli.models.registry import MODELS, find_model
-from sv_cli.sampling.training_set import CropShape, load_training_set
+from sv_cli.sampling.labels import SpeedClasses
+from sv_cli.sampling.training_set import CropShape, TrainingSet, load_training_set
 from sv_cli.settings.model import build_settings
 from sv_cli.settings.toml import write_settings
 from sv_cli.tables.datadir import DataDir
@@ -71,11 +73,26 @@ def run_training(
             source=settings.data.source,
             min_seconds=settings.data.min_seconds,
             audio_root=paths.audio_root,
+            speeds=SpeedClasses(settings.augment.speeds, settings.augment.speed_classes),
         )
+        check_augmentation(training_set, settings)
         dev = load_dev_set(paths)
         state = trainer_files.prepare(world, resume=resume, force=force)
+        augmenter = load_augmenter(
+            settings.augment,
+            num_samples=crop_shape(settings, frontend).num_samples,
+            sample_rate=frontend.sample_rate,
+            device=world.device,
+            audio_root=paths.audio_root,
+        )
         trainer = Trainer(
-            settings, frontend, training_set, dev=dev, files=trainer_files, world=world
+            settings,
+            frontend,
+            training_set,
+            dev=dev,
+            files=trainer_files,
+            world=world,
+            augmenter=augmenter,
         )
         _announce(trainer, world)
         if world.is_first:
@@ -99,6 +116,16 @@ def crop_shape(settings: TrainSettings, frontend: FrontendSettings) -> CropShape
     return CropShape(num_samples, frames, frontend.sample_rate)
 
 
+def check_augmentation(training_set: TrainingSet, settings: TrainSettings) -> None:
+    """Refuse to augment waveforms where there are none."""
+    if training_set.kind == "feats" and settings.augment.changes_waveforms:
+        raise SettingsError(
+            f"`augment.chain` {settings.augment.chain}: features of feats.scp can only be masked, "
+            "not sped up, mixed or reverberated",
+            hint="give data with wav.scp, or set `augment.prob = 0` and `augment.speeds = []`",
+        )
+
+
 def load_dev_set(paths: RunPaths) -> DevSet | None:
     """Return the dev set; its trials default to `trials` in the dev data directory."""
     if paths.dev_data is None:
@@ -119,3 +146,5 @@ def _announce(trainer: Trainer, world: World) -> None:
         f"utterances of {len(data.speakers)} speakers; {trainer.plan.num_steps} steps an epoch of "
         f"{world.size} x {trainer.plan.batch_size}; {trainer.precision} on {world.device}"
     )
+    if trainer.augmenter is not None:
+        trainer.journal.say(trainer.augmenter.describe())

@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field, field_validator
 
+from sv_cli.augment.settings import AugmentSettings
 from sv_cli.errors import SettingsError
 from sv_cli.features.settings import find_frontend
 from sv_cli.losses.registry import find_loss
@@ -136,6 +137,7 @@ class TrainSettings(Settings):
     num_epochs: int = Field(default=20, ge=1, description="Passes over the data.")
     batch_size: int = Field(default=32, ge=2, description="Utterances a step and process.")
     data: DataSettings = DataSettings()
+    augment: AugmentSettings = AugmentSettings()
     loss: LossSettings = LossSettings()
     optim: OptimSettings = OptimSettings()
     schedule: ScheduleSettings = ScheduleSettings()

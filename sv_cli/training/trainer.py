@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 from sv_cli import logs
+from sv_cli.audio.speed import play
+from sv_cli.augment.chain import Augmenter
+from sv_cli.augment.draw import NUM_CHANCES
 from sv_cli.checkpoints.model_file import ModelFile, load_weights
 from sv_cli.checkpoints.state import TrainingState
 from sv_cli.errors import SettingsError, TrainingError
@@ -63,6 +66,8 @@ class Trainer:
         Where the dev EER is measured.
     files : RunFiles
     world : World
+    augmenter : Augmenter or None
+        What is done to crops and features on the device.
     """
 
     def __init__(
@@ -74,7 +79,9 @@ class Trainer:
         dev: DevSet | None,
         files: RunFiles,
         world: World,
+        augmenter: Augmenter | None = None,
     ) -> None:
+        self.augmenter = augmenter
         self.settings, self.frontend, self.data = settings, frontend, training_set
         self.dev, self.files, self.world = dev, files, world
         self.plan = EpochPlan(
@@ -158,7 +165,13 @@ class Trainer:
 
     def _load(self, epoch: int) -> TimedLoader:
         batches = EpochBatches(
-            self.data.crops, self.data.labels, self.plan, epoch=epoch, rank=self.world.rank
+            self.data.crops,
+            self.data.labels,
+            self.plan,
+            epoch=epoch,
+            rank=self.world.rank,
+            speeds=self.data.speeds,
+            num_chances=NUM_CHANCES if self.augmenter is not None else 0,
         )
         return load_batches(
             batches,
@@ -183,7 +196,7 @@ class Trainer:
         self.module.head.margin = self.margin.value(self.step)
         # Everything random inside the step belongs to (seed, step, rank): resuming is exact.
         torch.manual_seed((settings.seed * 1_000_003 + self.step) * 1009 + self.world.rank)
-        feats = self._make_features(batch.signals.to(device, non_blocking=True))
+        feats = self._make_features(batch)
         labels = batch.labels.to(device, non_blocking=True)
         with autocast(self.precision, device):
             loss, cosines = self.network(feats, labels)
@@ -197,10 +210,21 @@ class Trainer:
         self.meter.add(loss, cosines, labels)
 
     @torch.no_grad()
-    def _make_features(self, signals: Tensor) -> Tensor:
+    def _make_features(self, batch: Batch) -> Tensor:
+        num_samples = self.data.shape.num_samples
+        signals = batch.signals.to(self.world.device, non_blocking=True)
+        augmenter = self.augmenter
+        draws = augmenter.draw(batch.chances) if augmenter is not None else None
+        features: Tensor
         if self.data.kind == "feats":
-            return self.features.normalize(signals)
-        features: Tensor = self.features(signals)
+            features = self.features.normalize(signals)
+        else:
+            signals = play(signals, batch.speeds, self.data.speeds.played, num_samples)
+            if augmenter is not None and draws is not None:
+                signals = augmenter.waveforms(signals, draws)
+            features = self.features(signals)
+        if augmenter is not None and draws is not None:
+            features = augmenter.features(features, draws)
         return features
 
     # ---- what is told and kept ----------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Augmentation: waveforms or features of a batch in, the same altered out."""

@@ -1,0 +1,268 @@
+"""What is done to training data, and how often; the chains of the published systems by name."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from sv_cli.settings.model import Settings
+
+Kind = Literal["noise", "music", "speech"]
+Scene = Literal["clean", "noise", "music", "babble", "television", "reverb", "room"]
+
+# More would not fit the row of random numbers that belongs to one utterance.
+MAX_BABBLE, MAX_MASKS = 8, 4
+
+Range = tuple[float, float]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Weight = Annotated[float, Field(ge=0.0)]
+
+
+def _in_order(value: Range) -> Range:
+    if value[0] > value[1]:
+        raise ValueError(f"the range {value[0]:g} to {value[1]:g} is reversed")
+    return value
+
+
+class SceneWeights(Settings):
+    """How often each scene is taken, relative to the others, where an utterance is augmented."""
+
+    noise: Weight = Field(default=0.0, description="One recording out of the kinds in `pool`.")
+    music: Weight = Field(default=0.0, description="One recording of music.")
+    babble: Weight = Field(default=0.0, description="Several recordings of speech at once.")
+    television: Weight = Field(default=0.0, description="Babble, then music over it.")
+    reverb: Weight = Field(default=0.0, description="A room impulse response of `rir`.")
+    room: Weight = Field(
+        default=0.0, description="A response of `room_rir`, then perhaps a noise of `room_noise`."
+    )
+
+
+class SnrRanges(Settings):
+    """Signal-to-noise ratios in dB, drawn evenly between two bounds."""
+
+    noise: Range = Field(default=(0.0, 15.0), description="Noise.")
+    music: Range = Field(default=(5.0, 15.0), description="Music.")
+    speech: Range = Field(default=(13.0, 20.0), description="One recording of speech.")
+    babble: Range = Field(default=(13.0, 20.0), description="Babble.")
+    room: Range = Field(default=(0.0, 15.0), description="Noise of a room.")
+
+    @field_validator("*")
+    @classmethod
+    def _in_order(cls, value: Range) -> Range:
+        return _in_order(value)
+
+
+class MixSettings(Settings):
+    """The arithmetic of adding noise and of reverberation, which differs between projects."""
+
+    style: Literal["add", "scaled"] = Field(
+        default="add",
+        description="add: noise is scaled to the ratio and added. scaled: speech x r/(1+r) plus "
+        "noise of RMS(speech)/(1+r), r the ratio of amplitudes, which keeps the level.",
+    )
+    power_floor: float = Field(
+        default=1e-4, ge=0, description="Added to both powers before their ratio is taken (add)."
+    )
+    peak_floor: float = Field(
+        default=0.0,
+        ge=0,
+        description="Each effect is divided by its highest magnitude plus this; 0 leaves it.",
+    )
+    babble: Literal["each", "sum"] = Field(
+        default="each", description="A ratio for each recording of the babble, or for their sum."
+    )
+    reverb: Literal["cut", "aligned"] = Field(
+        default="cut",
+        description="cut: convolution with a response of energy 1, cut to length. aligned: "
+        "circular, strongest tap at lag 0, brought back to the RMS before.",
+    )
+
+    @model_validator(mode="after")
+    def _can_mix(self) -> "MixSettings":
+        if self.style == "scaled" and self.babble == "each":
+            raise ValueError("`style` scaled takes `babble` sum: the speech is scaled once")
+        return self
+
+
+class SpecSettings(Settings):
+    """SpecAugment: stripes of zeros over normalised features, drawn for each utterance."""
+
+    prob: Share = Field(default=0.0, description="Probability that an utterance gets stripes.")
+    time_masks: int = Field(default=1, ge=0, le=MAX_MASKS, description="Stripes over frames.")
+    min_time: int = Field(default=1, ge=0, description="Least frames of a stripe.")
+    max_time: int = Field(default=10, ge=0, description="Most frames of a stripe.")
+    freq_masks: int = Field(default=1, ge=0, le=MAX_MASKS, description="Stripes over bins.")
+    min_freq: int = Field(default=1, ge=0, description="Least bins of a stripe.")
+    max_freq: int = Field(default=8, ge=0, description="Most bins of a stripe.")
+    inside: bool = Field(
+        default=False,
+        description="Stripes lie inside the features; otherwise they may start anywhere and are "
+        "cut at the end.",
+    )
+
+    @model_validator(mode="after")
+    def _widths_in_order(self) -> "SpecSettings":
+        for axis in ("time", "freq"):
+            low, high = getattr(self, f"min_{axis}"), getattr(self, f"max_{axis}")
+            if low > high:
+                raise ValueError(f"`min_{axis}` {low} is above `max_{axis}` {high}")
+        return self
+
+
+class AugmentSettings(Settings):
+    """All augmentation of a run; `chain` gives the values of a published system."""
+
+    chain: Literal["none", "wespeaker", "3d-speaker", "speaker-net", "ecapa-tdnn"] = Field(
+        default="none", description="Whose chain the other settings start from."
+    )
+    musan: str = Field(
+        default="", description="Data directory of noise, music and speech, told by their ids."
+    )
+    noise: str = Field(default="", description="Data directory of noise.")
+    music: str = Field(default="", description="Data directory of music.")
+    speech: str = Field(default="", description="Data directory of speech for babble.")
+    rir: str = Field(default="", description="Data directory of room impulse responses.")
+    room_rir: str = Field(default="", description="Responses of scene `room`; empty takes `rir`.")
+    room_noise: str = Field(default="", description="Noise of scene `room`; empty takes `noise`.")
+    prob: Share = Field(default=0.0, description="Probability that an utterance gets a scene.")
+    weights: SceneWeights = SceneWeights()
+    snr: SnrRanges = SnrRanges()
+    pool: tuple[Kind, ...] = Field(
+        default=("noise",), min_length=1, description="Kinds whose files scene `noise` takes from."
+    )
+    babble_files: tuple[int, int] = Field(
+        default=(3, MAX_BABBLE), description="Least and most recordings of a babble."
+    )
+    room_noise_prob: Share = Field(default=1.0, description="Probability of noise in a `room`.")
+    mix: MixSettings = MixSettings()
+    speeds: tuple[float, ...] = Field(
+        default=(), description="Speeds played beside 1.0, all equally often."
+    )
+    speed_classes: Literal["expand", "same", "subset"] = Field(
+        default="expand",
+        description="expand: each speed of a speaker is a class. same: speeds share the class. "
+        "subset: classes as in expand, but only speed 1.0 is played.",
+    )
+    gain_prob: Share = Field(default=0.0, description="Probability of another level.")
+    gain_db: Range = Field(default=(-6.0, 6.0), description="Change of the level in dB.")
+    spec: SpecSettings = SpecSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_the_chain(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        return _laid_over(CHAINS.get(values.get("chain", "none"), {}), values)
+
+    @field_validator("gain_db")
+    @classmethod
+    def _gain_in_order(cls, value: Range) -> Range:
+        return _in_order(value)
+
+    @field_validator("babble_files")
+    @classmethod
+    def _can_babble(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if not 1 <= value[0] <= value[1] <= MAX_BABBLE:
+            raise ValueError(f"least and most of 1 to {MAX_BABBLE} are wanted, got {list(value)}")
+        return value
+
+    @field_validator("speeds")
+    @classmethod
+    def _are_speeds(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        for speed in value:
+            if not 0.5 <= speed <= 2.0 or speed == 1.0 or Fraction(str(speed)).denominator > 100:
+                raise ValueError(f"{speed} is no speed from 0.5 to 2.0 in hundredths beside 1.0")
+        if len(set(value)) < len(value):
+            raise ValueError("a speed stands there twice")
+        return value
+
+    @model_validator(mode="after")
+    def _has_scenes(self) -> "AugmentSettings":
+        if self.prob > 0 and not self.scenes:
+            raise ValueError("`prob` is above 0, but all `weights` are 0")
+        return self
+
+    @property
+    def scenes(self) -> dict[Scene, float]:
+        """Scene -> probability, of those that occur; what is left of 1 is clean."""
+        weights = self.weights.model_dump()
+        total = sum(weights.values())
+        if total == 0 or self.prob == 0:
+            return {}
+        return {name: self.prob * w / total for name, w in weights.items() if w > 0}
+
+    @property
+    def changes_waveforms(self) -> bool:
+        """Tell whether recordings are needed: stored features cannot be augmented so."""
+        return bool(self.scenes or self.speeds or self.gain_prob > 0)
+
+    @property
+    def is_active(self) -> bool:
+        """Tell whether a step has anything to do beside speeds."""
+        return bool(self.scenes or self.gain_prob > 0 or self.spec.prob > 0)
+
+
+# What each system does in training, from its published code; docs/training.md has the table.
+CHAINS: dict[str, dict[str, Any]] = {
+    "wespeaker": {
+        "prob": 0.6,
+        "weights": {"noise": 1.0, "reverb": 1.0},
+        "pool": ("noise", "speech", "music"),
+        "snr": {"noise": (0.0, 15.0), "speech": (10.0, 30.0), "music": (5.0, 15.0)},
+        "mix": {"power_floor": 1e-4, "peak_floor": 1e-4},
+        "speeds": (0.9, 1.1),
+    },
+    "3d-speaker": {
+        "prob": 0.8,
+        "weights": {"noise": 1.0, "reverb": 1.0, "room": 1.0},
+        "snr": {"noise": (0.0, 15.0), "room": (0.0, 15.0)},
+        "mix": {"power_floor": 1e-6, "peak_floor": 1e-6},
+        "speeds": (0.9, 1.1),
+    },
+    "speaker-net": {
+        "prob": 3.1 / 4.1,
+        "weights": {"noise": 1.0, "babble": 0.5, "reverb": 0.8, "room": 0.8},
+        "pool": ("noise", "music"),
+        "snr": {
+            "noise": (5.0, 15.0),
+            "music": (5.0, 15.0),
+            "babble": (13.0, 20.0),
+            "room": (0.0, 15.0),
+        },
+        "babble_files": (4, 4),
+        "room_noise_prob": 0.5,
+        "mix": {"style": "scaled", "babble": "sum", "reverb": "aligned"},
+        "speeds": (0.9, 1.1),
+    },
+    "ecapa-tdnn": {
+        "prob": 5.0 / 6.0,
+        "weights": {
+            "noise": 1.0,
+            "music": 1.0,
+            "babble": 1.0,
+            "television": 1.0,
+            "reverb": 1.0,
+        },
+        "snr": {"noise": (0.0, 15.0), "music": (5.0, 15.0), "babble": (13.0, 20.0)},
+        "babble_files": (3, 8),
+        "mix": {"power_floor": 1e-4},
+        "spec": {
+            "prob": 1.0,
+            "min_time": 0,
+            "max_time": 9,
+            "min_freq": 0,
+            "max_freq": 7,
+            "inside": True,
+        },
+    },
+}
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        inner = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(inner, Mapping)
+        merged[key] = _laid_over(inner, value) if both and inner is not None else value
+    return merged

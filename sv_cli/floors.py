@@ -37,6 +37,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "soundfile": ("audio",),
     "soxr": ("audio",),
     "torchaudio": ("audio.torchaudio_door",),
+    "transformers": ("models.ssl_w2vbert",),
     "lhotse": ("sampling",),
     "typer": ("cli", "commands", "settings.flags"),
     "rich": ("logs",),
@@ -61,3 +62,6 @@ WITHOUT_TORCH: tuple[str, ...] = (
 
 # Folders that see tensors only: no tables, no audio files.
 TENSORS_ONLY: tuple[str, ...] = ("models", "losses")
+
+# A door that hands out modules of its library, not data: open to those folders, too.
+LIBRARY_DOOR = "audio.torchaudio_door"

@@ -13,6 +13,7 @@ from torch.nn import functional
 from sv_cli.errors import CheckpointError
 from sv_cli.features.cmn import subtract_mean
 from sv_cli.features.fbank import LOG_FLOOR, kaldi_window, mel_weights
+from sv_cli.features.frontend import Frontend
 from sv_cli.features.mel import emphasize, periodic_window, to_log, triangles
 from sv_cli.features.settings import FrontendSettings
 
@@ -27,6 +28,8 @@ def exportable_frontend(settings: FrontendSettings) -> nn.Module:
     """
     if settings.kind == "mel":
         return CentredMel(settings)
+    if settings.kind == "waveform":
+        return Frontend(settings)
     if not settings.snip_edges or not settings.use_log or not settings.use_power:
         raise CheckpointError(
             "front-ends with mirrored edges, without logarithm or of magnitudes are not exported"

@@ -28,7 +28,7 @@ Embedding = NDArray[np.float32]
 Array = NDArray[Any]
 OnSkip = Callable[[str, SvError], None]
 NUM_SAMPLES_TRIED = 3
-_FRAMES_TRIED = 1000
+_SECONDS_TRIED = 10.0
 _GPU_BATCH = 32
 _WINDOW_BATCHES = 16  # utterances looked through for equal lengths, in batches
 
@@ -66,8 +66,9 @@ class Extractor:
         self._encoder = encoder
         self._embed: Embed | None = None if form is None else form.prepare(encoder, self.device)
         self.batch_size = self.settings.batch_size or (_GPU_BATCH if self._on_gpu else 1)
-        shift = frontend.frame_shift_ms / 1000
-        self._max_frames = round(self.settings.max_seconds / shift)
+        frame_rate = frontend.sample_rate / frontend.frame_shift
+        self._max_frames = round(self.settings.max_seconds * frame_rate)
+        self._frames_tried = round(_SECONDS_TRIED * frame_rate)
 
     @property
     def _on_gpu(self) -> bool:
@@ -75,7 +76,7 @@ class Extractor:
 
     def settle(self, feats: Sequence[Tensor]) -> Form:
         """Choose the precision by the features (num_frames, feat_dim) of a few utterances."""
-        samples = [self._stretch(x)[None, :_FRAMES_TRIED] for x in feats]
+        samples = [self._stretch(x)[None, : self._frames_tried] for x in feats]
         precision = self.settings.precision
         self.form = choose_form(self._encoder, precision, device=self.device, samples=samples)
         self._embed = self.form.prepare(self._encoder, self.device)

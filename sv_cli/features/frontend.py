@@ -46,6 +46,8 @@ class Frontend(nn.Module):
         """Return features before the mean normalisation, as they are stored on disk."""
         if self.settings.kind == "mel":
             return mel_spectrogram(waveforms, self.settings)
+        if self.settings.kind == "waveform":
+            return waveforms[..., None] * self.settings.sample_scale
         features: Tensor = self._fbank(waveforms, generator)
         return features
 

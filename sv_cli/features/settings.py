@@ -39,9 +39,13 @@ class FrameSettings(Settings):
         """Samples from one frame to the next."""
         return int(self.sample_rate * 0.001 * self.frame_shift_ms)
 
+    @property
+    def _shortest_frame(self) -> int:
+        return 2
+
     @model_validator(mode="after")
     def _check_frames(self) -> Self:
-        if self.frame_length < 2 or self.frame_shift < 1:
+        if self.frame_length < self._shortest_frame or self.frame_shift < 1:
             raise ValueError("a frame must hold at least 2 samples and move by at least 1")
         return self
 
@@ -95,7 +99,7 @@ class FbankSettings(FrameSettings):
                 f"low_freq {self.low_freq:g} Hz and high_freq {self.high_freq_hz:g} Hz "
                 f"do not fit a sample_rate of {self.sample_rate} Hz"
             )
-        if self.fft_length % 2:
+        if self.fft_length % 2 and self.frame_length > 1:
             raise ValueError("frames of an odd number of samples need round_to_power_of_two")
         return self
 
@@ -118,11 +122,14 @@ class VadSettings(FrameSettings):
 class FrontendSettings(FbankSettings):
     """A named front-end: everything between the samples and the input of a model.
 
-    `dither` acts in training only. `kind` is "fbank" (Kaldi) or "mel" (centred frames); the last
-    three fields are for the latter.
+    `dither` acts in training only. `kind` is "fbank" (Kaldi), "mel" (centred frames; the last
+    three fields are for it) or "waveform": the samples themselves, one a frame, for networks that
+    learn their front-end.
     """
 
-    kind: Literal["fbank", "mel"] = Field(default="fbank", description="Family of the front-end.")
+    kind: Literal["fbank", "mel", "waveform"] = Field(
+        default="fbank", description="Family of the front-end."
+    )
     mean_norm: bool = Field(
         default=True, description="Subtract the mean over time from each column."
     )
@@ -137,8 +144,29 @@ class FrontendSettings(FbankSettings):
         description="HTK's triangles and log(x + 1e-6), or SpeechBrain's in decibels (kind mel).",
     )
 
+    @property
+    def frame_length(self) -> int:
+        """Samples in a frame."""
+        return 1 if self.kind == "waveform" else super().frame_length
+
+    @property
+    def frame_shift(self) -> int:
+        """Samples from one frame to the next."""
+        return 1 if self.kind == "waveform" else super().frame_shift
+
+    @property
+    def _shortest_frame(self) -> int:
+        return 1 if self.kind == "waveform" else 2
+
+    @property
+    def feat_dim(self) -> int:
+        """Columns of the features."""
+        return 1 if self.kind == "waveform" else super().feat_dim
+
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
+        if self.kind == "waveform" and (self.dither or self.use_energy or self.mean_norm):
+            raise ValueError("samples (kind waveform) have no dither, energy or mean norm")
         if self.kind == "mel" and (self.dither or self.use_energy):
             raise ValueError("a front-end of kind mel has neither dither nor energy")
         if self.kind == "mel" and self.window_type not in ("hamming", "hanning"):
@@ -146,6 +174,7 @@ class FrontendSettings(FbankSettings):
         return self
 
 
+SAMPLE_MS = 0.0625  # at 16 kHz
 _MEL = FrontendSettings(kind="mel", window_type="hamming", sample_scale=1.0, low_freq=0.0)
 FRONTENDS: dict[str, FrontendSettings] = {
     "wespeaker": FrontendSettings(window_type="hamming", dither=1.0),
@@ -165,6 +194,15 @@ FRONTENDS: dict[str, FrontendSettings] = {
             "mel_style": "speechbrain",
         }
     ),
+    # Inputs of self-supervised networks: WavLM hears samples; w2v-BERT normalises on its own.
+    "waveform": FrontendSettings(
+        kind="waveform",
+        frame_length_ms=SAMPLE_MS,
+        frame_shift_ms=SAMPLE_MS,
+        sample_scale=1.0,
+        mean_norm=False,
+    ),
+    "w2vbert": FrontendSettings(mean_norm=False),
 }
 
 

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sv_cli.errors import SettingsError
+from sv_cli.models.papers import FAMILIES
 from sv_cli.settings.model import nearest
 
 if TYPE_CHECKING:
@@ -38,10 +39,11 @@ class ModelEntry:
     source : str
         Project whose layout and state-dict keys are kept.
     macs : float
-        10^9 multiply-accumulates of 200 frames (convolutions and products).
+        10^9 multiply-accumulates of 200 frames, or of 2 s of samples (convolutions and products).
     published_eer : float or None
         EER in % on VoxCeleb1-O cleaned that the source prints, trained on VoxCeleb2 dev: with
-        large-margin fine-tuning and AS-norm for WeSpeaker, plain cosine for 3D-Speaker.
+        large-margin fine-tuning and AS-norm for WeSpeaker, plain cosine for 3D-Speaker. That of
+        w2v-BERT 2.0 is WeSpeaker's, fine-tuned, plain cosine.
     """
 
     family: str
@@ -63,23 +65,6 @@ class ModelEntry:
         """Where the paper is."""
         return FAMILIES[self.family][1]
 
-
-# Family -> paper, address.
-FAMILIES: dict[str, tuple[str, str]] = {
-    "x-vector": ("Snyder et al., ICASSP 2018", "https://doi.org/10.1109/ICASSP.2018.8461375"),
-    "ECAPA-TDNN": ("Desplanques et al., Interspeech 2020", "https://arxiv.org/abs/2005.07143"),
-    "xi-vector": ("Lee et al., IEEE SPL 2021", "https://arxiv.org/abs/2108.05679"),
-    "ResNet": ("Zeinali et al. 2019", "https://arxiv.org/abs/1910.12592"),
-    "Res2Net": ("Gao et al., TPAMI 2021", "https://arxiv.org/abs/1904.01169"),
-    "ERes2Net": ("Chen et al., Interspeech 2023", "https://arxiv.org/abs/2305.12838"),
-    "ERes2NetV2": ("Chen et al., Interspeech 2024", "https://arxiv.org/abs/2406.02167"),
-    "CAM++": ("Wang et al., Interspeech 2023", "https://arxiv.org/abs/2303.00332"),
-    "RepVGG": ("Ding et al., CVPR 2021", "https://arxiv.org/abs/2101.03697"),
-    "DF-ResNet": ("Liu et al., TASLP 2024 (Gemini)", "https://arxiv.org/abs/2312.03620"),
-    "SimAM-ResNet": ("Qin et al., ICASSP 2022", "https://arxiv.org/abs/2110.06534"),
-    "ReDimNet": ("Yakovlev et al., Interspeech 2024", "https://arxiv.org/abs/2407.18223"),
-    "ReDimNet2": ("Yakovlev et al., Interspeech 2026", "https://arxiv.org/abs/2603.11841"),
-}
 
 # A row: name, parameters, embedding size, 10^9 multiply-accumulates, published EER.
 Row = tuple[str, int, int, float] | tuple[str, int, int, float, float]
@@ -348,6 +333,24 @@ MODELS: dict[str, ModelEntry] = {
             ("redimnet2_b5", 7_900_456, 192, 9.45),
             ("redimnet2_b6", 12_394_784, 192, 13.0),
         ),
+    ),
+    **_family(
+        "WavLM",
+        "ssl_wavlm",
+        frontend="waveform",
+        source="torchaudio",
+        rows=(
+            ("wavlm_base", 102_333_181, 192, 14.7),
+            ("wavlm_base_plus", 102_333_181, 192, 14.7),
+            ("wavlm_large", 324_059_481, 192, 36.9),
+        ),
+    ),
+    **_family(
+        "w2v-BERT 2.0",
+        "ssl_w2vbert",
+        frontend="w2vbert",
+        source="transformers",
+        rows=(("w2vbert2_mfa", 586_652_736, 256, 59.2, 0.25),),
     ),
 }
 

@@ -1,6 +1,7 @@
 """What holds for every network of the registry; a new entry is held to it without being named here.
 
-By default the smallest network of each family and project; `-m slow` runs all.
+By default the smallest network of each family and project, and small copies of the self-supervised
+ones; `-m slow` runs all.
 """
 
 import hashlib
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from drawn_models import draw_weights, smallest
+from ssl_sizes import SAMPLES_A_STEP, TINY, skip_without_extras
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -25,49 +28,40 @@ USUAL_LIMITS = (2e-5, 0.9999)
 # 58 M parameters in 28 blocks of three branches each: every sum loses more.
 OTHER_LIMITS = {"speaker_net_repvgg_b1": (1e-4, 0.999)}
 
-
-def smallest() -> set[str]:
-    """One name of each module and project."""
-    chosen: dict[tuple[str, str], str] = {}
-    for name, entry in sorted(MODELS.items(), key=lambda item: item[1].parameters):
-        chosen.setdefault((entry.module, entry.source), name)
-    return set(chosen.values())
-
-
 SMALLEST = smallest()
 EVERY = list(MODELS)
 USUAL = [name if name in SMALLEST else pytest.param(name, marks=pytest.mark.slow) for name in EVERY]
+SMALL_COPY = " (small)"
+
+
+def build(param: str) -> SpeakerEncoder:
+    """Build a network by name, or its small copy."""
+    name = param.removesuffix(SMALL_COPY)
+    skip_without_extras(name)
+    return build_model(name, **(TINY[name] if param.endswith(SMALL_COPY) else {}))
+
+
+def frames_of(encoder: SpeakerEncoder, more: int) -> int:
+    """Return the shortest length and `more` frames; those of a waveform front-end are samples."""
+    return encoder.min_frames + more * (SAMPLES_A_STEP if encoder.feat_dim == 1 else 1)
 
 
 def draw_feats(encoder: SpeakerEncoder, batch: int, frames: int, seed: int = 1) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
+    if encoder.feat_dim == 1:
+        return 0.1 * torch.randn(batch, frames, 1, generator=generator)
     noise = torch.randn(batch, frames, encoder.feat_dim, generator=generator)
     return noise + 2.0 * torch.randn(batch, 1, encoder.feat_dim, generator=generator)
 
 
-def draw_weights(encoder: SpeakerEncoder) -> SpeakerEncoder:
-    """Give weights and norms values that keep activations of the size that training does."""
-    generator = torch.Generator().manual_seed(5)
-    for key, value in encoder.state_dict().items():
-        leaf = key.rpartition(".")[2]
-        if leaf == "running_var":
-            value.uniform_(0.5, 1.5, generator=generator)
-        elif value.is_floating_point() and value.dim() >= 2:
-            value.normal_(0.0, value[0].numel() ** -0.5, generator=generator)
-        elif leaf == "weight":
-            value.uniform_(0.5, 1.0, generator=generator)
-        elif value.is_floating_point():
-            value.normal_(0.0, 0.1, generator=generator)
-    return encoder.eval()
-
-
-@pytest.fixture(scope="module", params=USUAL)
+@pytest.fixture(scope="module", params=[*USUAL, *(name + SMALL_COPY for name in TINY)])
 def encoder(request: pytest.FixtureRequest) -> Iterator[SpeakerEncoder]:
-    yield draw_weights(build_model(request.param))
+    yield draw_weights(build(request.param))
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_entry_tells_the_truth(name: str) -> None:
+    skip_without_extras(name)
     entry = MODELS[name]
     with torch.device("meta"):
         encoder = build_model(name)
@@ -82,7 +76,7 @@ def test_entry_tells_the_truth(name: str) -> None:
 
 def test_front_ends_are_known_and_of_the_right_size() -> None:
     with torch.device("meta"):
-        sizes = {name: build_model(name).feat_dim for name in SMALLEST}
+        sizes = {name: build_model(name).feat_dim for name in {*SMALLEST, "wavlm_base"}}
     unfit = [
         name
         for name, size in sizes.items()
@@ -94,9 +88,11 @@ def test_front_ends_are_known_and_of_the_right_size() -> None:
 
 @pytest.mark.parametrize("name", USUAL)
 def test_multiply_accumulates(name: str) -> None:
+    skip_without_extras(name)
     with torch.device("meta"):
         encoder = build_model(name).eval()
-        feats = torch.zeros(1, 200, encoder.feat_dim)
+        frames = 32000 if encoder.feat_dim == 1 else 200
+        feats = torch.zeros(1, frames, encoder.feat_dim)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             embeddings = encoder(feats)
     assert embeddings.shape == (1, encoder.embedding_dim)
@@ -122,7 +118,7 @@ def test_unknown_and_wrong_settings_are_told() -> None:
 
 
 def test_batch_is_its_single_utterances(encoder: SpeakerEncoder) -> None:
-    feats = draw_feats(encoder, 3, 50 + encoder.min_frames)
+    feats = draw_feats(encoder, 3, frames_of(encoder, 50))
     with torch.inference_mode():
         together = encoder(feats)
         singles = torch.cat([encoder(feats[i : i + 1]) for i in range(3)])
@@ -149,7 +145,7 @@ def test_bf16_channels_last_keeps_the_direction(
 ) -> None:
     name = request.node.callspec.params["encoder"]
     tolerance, lowest_cosine = OTHER_LIMITS.get(name, USUAL_LIMITS)
-    feats = draw_feats(encoder, 2, 100)
+    feats = draw_feats(encoder, 2, frames_of(encoder, 100))
     with torch.no_grad():
         expected = encoder(feats)
         encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -162,7 +158,7 @@ def test_bf16_channels_last_keeps_the_direction(
 
 def test_backward_reaches_every_parameter(encoder: SpeakerEncoder) -> None:
     encoder.train()
-    encoder(draw_feats(encoder, 3, 20 + encoder.min_frames)).square().sum().backward()
+    encoder(draw_feats(encoder, 3, frames_of(encoder, 20))).square().sum().backward()
     unreached = [
         key
         for key, parameter in encoder.named_parameters()

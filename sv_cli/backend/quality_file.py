@@ -60,6 +60,8 @@ class QualitySources:
         Utterances of enrolment models: a model gets the mean of their measures.
     columns : mapping from name to (mapping from utterance to value)
         Measures that were taken elsewhere.
+    allow_missing : bool
+        Leave out utterances that a source lacks; else they are an error.
     """
 
     inputs: Sequence[str]
@@ -69,10 +71,17 @@ class QualitySources:
     frame_shift_ms: float = 10.0
     spk2utt: str | None = None
     columns: Mapping[str, Column] = field(default_factory=dict)
+    allow_missing: bool = False
 
 
-def measure_quality(sources: QualitySources) -> Quality:
+def measure_quality(sources: QualitySources) -> tuple[Quality, int]:
     """Return all measures of the utterances that the first source of all has.
+
+    Returns
+    -------
+    quality : Quality
+    num_skipped : int
+        Utterances of the first source that were left out.
 
     Raises
     ------
@@ -91,14 +100,22 @@ def measure_quality(sources: QualitySources) -> Quality:
         raise SettingsError("nothing to measure", hint="give a data directory or embeddings")
     models = read_spk2utt(sources.spk2utt) if sources.spk2utt else {}
     filled = {name: _with_models(column, models) for name, column in columns.items()}
-    ids = sort_keys(next(iter(filled.values())))
-    measures = {}
-    for name, filled_column in filled.items():
-        missing = [utt for utt in ids if utt not in filled_column]
-        if missing:
-            raise TableError(f"{len(missing)} utterances have no `{name}`: {name_some(missing)}")
-        measures[name] = np.array([filled_column[utt] for utt in ids])
-    return Quality(ids, measures, model_hash)
+    wanted = sort_keys(next(iter(filled.values())))
+    ids = [utt for utt in wanted if all(utt in column for column in filled.values())]
+    if len(ids) < len(wanted) and (not sources.allow_missing or not ids):
+        raise _missing(wanted, filled)
+    measures = {name: np.array([column[utt] for utt in ids]) for name, column in filled.items()}
+    return Quality(ids, measures, model_hash), len(wanted) - len(ids)
+
+
+def _missing(wanted: Sequence[str], columns: Mapping[str, Column]) -> TableError:
+    """Return the error that names the first column with gaps, and where they are."""
+    gaps = ((name, [utt for utt in wanted if utt not in columns[name]]) for name in columns)
+    name, missing = next(pair for pair in gaps if pair[1])
+    return TableError(
+        f"{len(missing)} utterances have no `{name}`: {name_some(missing)}",
+        hint="`--allow-missing` leaves them out and counts them",
+    )
 
 
 def _columns(sources: QualitySources) -> tuple[list[tuple[str, Column]], str | None]:
@@ -106,7 +123,7 @@ def _columns(sources: QualitySources) -> tuple[list[tuple[str, Column]], str | N
     found: list[tuple[str, Column]] = []
     known: list[tuple[str, str | None]] = []
     for source in sources.inputs:
-        if _is_data_dir(source):
+        if is_data_dir(source):
             found += _of_data_dir(Path(source), sources.frame_shift_ms)
         else:
             table = read_embeddings(source)
@@ -130,7 +147,8 @@ def _with_models(column: Column, models: Mapping[str, Sequence[str]]) -> Column:
     return {**column, **added}
 
 
-def _is_data_dir(source: str) -> bool:
+def is_data_dir(source: str) -> bool:
+    """Tell a data directory from a table of embeddings."""
     return any((Path(source) / name).exists() for name in ("wav.scp", "utt2spk", "utt2dur"))
 
 

@@ -7,7 +7,9 @@ import typer
 from sv_cli import logs
 from sv_cli.atomic import refuse_overwrite
 from sv_cli.commands.calibrate import Out, Prior, Scores, Trials
-from sv_cli.commands.skipping import Force, finish
+from sv_cli.commands.feature_run import AudioRoot
+from sv_cli.commands.skipping import Force, MaxSkipped, finish
+from sv_cli.errors import SettingsError
 
 QualityTable = Annotated[str, typer.Argument(help="What `qmf measure` wrote.")]
 
@@ -34,17 +36,27 @@ def measure(
     frame_shift: Annotated[
         float, typer.Option(min=0, help="Frame shift of vad.scp in milliseconds.")
     ] = 10.0,
+    snr: Annotated[
+        bool,
+        typer.Option("--snr", help="Read the recordings of the data directories: `snr` (dB)."),
+    ] = False,
+    audio_root: AudioRoot = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Leave out utterances that a source lacks.")
+    ] = False,
+    max_skipped: MaxSkipped = 0,
     force: Force = False,
 ) -> None:
     r"""Measure the quality of utterances.
 
     A data directory gives `duration` (s), and `speech_duration` (s) where it has a vad.scp;
-    embeddings give their `magnitude`. The table has a header line `utt MEASURE...`.
+    embeddings give their `magnitude`; `--snr` estimates the signal-to-noise ratio by WADA (Kim and
+    Stern 2008). The table has a header line `utt MEASURE...`.
 
     \b
     Examples:
       $ svtool qmf measure data/eval emb/eval out/eval.quality --stats scores/eval.stats
-      $ svtool qmf measure data/eval emb/eval - --submean emb/train | head -n 3
+      $ svtool qmf measure data/eval emb/eval - --submean emb/train --snr | head -n 3
 
     \b
     See also: qmf train, asnorm
@@ -58,11 +70,29 @@ def measure(
 
     refuse_overwrite(out, force=force)
     tables = parse_tables(table or [])
-    wanted = QualitySources(sources, stats, submean, tables, frame_shift, spk2utt)
-    quality = measure_quality(wanted)
+    columns = _snr(sources, audio_root, allow_missing=allow_missing) if snr else {}
+    options = (stats, submean, tables, frame_shift, spk2utt, columns, allow_missing)
+    quality, skipped = measure_quality(QualitySources(sources, *options))
     write_quality(out, quality)
-    names = ", ".join(quality.measures)
-    finish(f"measured {names} of {len(quality.ids)} utterances", done=len(quality.ids))
+    done, names = len(quality.ids), ", ".join(quality.measures)
+    text = f"measured {names} of {done} utterances"
+    finish(text, done=done, skipped=skipped, max_skipped=max_skipped)
+
+
+def _snr(
+    sources: list[str], audio_root: str | None, *, allow_missing: bool
+) -> dict[str, dict[str, float]]:
+    """Return the column `snr` of all data directories among the sources."""
+    from sv_cli.audio.snr import measure_snr
+    from sv_cli.backend.quality_file import is_data_dir
+    from sv_cli.tables.datadir import DataDir
+
+    folders = [source for source in sources if is_data_dir(source)]
+    if not folders:
+        raise SettingsError("`--snr` needs a data directory, for its recordings")
+    utterances = [each for folder in folders for each in DataDir.load(folder).recordings()]
+    found = measure_snr(utterances, audio_root=audio_root, allow_missing=allow_missing)
+    return {"snr": found}
 
 
 def train(

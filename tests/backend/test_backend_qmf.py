@@ -53,6 +53,29 @@ def test_named_sets_have_their_size(name, count):
     assert 1 + sum(len(measure.forms) for measure in FEATURES[name]) == count
 
 
+def _published(name, duration, magnitude, cohort):
+    """Features of one trial as the projects define them, each measure a pair (enroll, test)."""
+    four = [
+        lambda p: min(p),
+        lambda p: max(p),
+        lambda p: max(p) - min(p),
+        lambda p: max(p) / min(p),
+    ]
+    capped = tuple(min(value, 20.0) for value in duration)
+    if name == "speaker-net":
+        return [form(pair) for pair in (duration, cohort) for form in four[:2]]
+    pairs = {"wespeaker-voxceleb": (capped, magnitude, cohort)}.get(name, (magnitude, cohort))
+    return [form(pair) for pair in pairs for form in four]
+
+
+@pytest.mark.parametrize("name", list(FEATURES))
+def test_named_sets_are_those_of_the_projects(name):
+    measures = {"duration": (31.0, 4.5), "magnitude": (9.0, 12.0), "cohort_mean": (0.2, 0.16)}
+    quality = Quality(["a", "b"], {key: np.array(pair) for key, pair in measures.items()})
+    (row,) = trial_features(quality, np.array([0]), np.array([1]), FEATURES[name])
+    np.testing.assert_allclose(row, _published(name, *measures.values()), rtol=1e-12)
+
+
 @pytest.mark.parametrize("text", ["speaker-nett", "duration:mean", "duration<=x", ":min", ""])
 def test_features_are_checked(text):
     with pytest.raises(SettingsError, match="no set of features"):

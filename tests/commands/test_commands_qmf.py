@@ -80,6 +80,38 @@ def test_what_a_source_lacks_is_named(folder):
     assert not (folder / "quality").exists()
 
 
+def test_what_a_source_lacks_is_left_out_when_allowed(folder):
+    lines = (folder / "stats").read_text().splitlines(keepends=True)
+    (folder / "stats").write_text("".join(lines[2:]))
+    result = _measure(folder, "--allow-missing")
+    assert result.exit_code == 3
+    assert "of 62 utterances, skipped 2" in result.stderr
+    assert len((folder / "quality").read_text().splitlines()) == 63
+    assert _measure(folder, "--allow-missing", "--max-skipped", "2", "--force").exit_code == 0
+    (folder / "stats").write_text("nobody 0.1 0.2\n")
+    assert _measure(folder, "--allow-missing", "--force").exit_code == 1
+
+
+def test_snr_of_recordings(folder, tmp_path):
+    soundfile = pytest.importorskip("soundfile")
+    generator = np.random.default_rng(0)
+    utts = [line.split()[0] for line in (folder / "data" / "utt2dur").read_text().splitlines()]
+    for name, power in (("noise", 1.0), ("sparse", 8.0)):
+        samples = 0.02 * generator.standard_normal(8000) ** power
+        soundfile.write(tmp_path / f"{name}.wav", np.clip(samples, -1, 1), 16000)
+    _write(folder / "data" / "wav.scp", utts, ["noise.wav", *["sparse.wav"] * 63])
+    more = ("--snr", "--audio-root", tmp_path)
+    assert _measure(folder, *more).exit_code == 0
+    header, first, second = (folder / "quality").read_text().splitlines()[:3]
+    assert header == "utt duration magnitude cohort_mean cohort_std snr"
+    assert float(first.split()[-1]) < -5 < 20 < float(second.split()[-1])
+    files = (folder / "trials", folder / "scores", folder / "quality", folder / "qmf.json")
+    assert run("qmf", "train", *files, "--features", "snr<=40:min+difference").exit_code == 0
+    result = run("qmf", "measure", f"ark,t:{folder}/emb.txt", folder / "other", "--snr")
+    assert result.exit_code == 2
+    assert "`--snr` needs a data directory" in result.stderr
+
+
 def test_quality_lowers_cllr_and_a_pipe_gives_the_same_bytes(folder):
     _measure(folder)
     model = folder / "qmf.json"

@@ -1,28 +1,29 @@
 """A model as an ONNX graph from waveform to embedding, checked against the model itself."""
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from sv_cli import logs
 from sv_cli.atomic import atomic_path
 from sv_cli.audio.read import read_waveform
-from sv_cli.checkpoints.export_frontend import exportable_frontend
 from sv_cli.checkpoints.model_file import LoadedModel, load_model
+from sv_cli.checkpoints.onnx_graph import (
+    EMBEDDING,
+    WAVEFORM,
+    check_packages,
+    make_graph,
+    open_session,
+)
 from sv_cli.errors import AudioError, CheckpointError
 from sv_cli.features.frontend import Frontend
 
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-_SYNTHETIC_SECONDS = (2.0, 3.3)
+# Batch and length of the noise that every export is compared on.
+_NOISE = ((1, 2.0), (3, 3.3), (1, 0.5))
 Waveforms = NDArray[np.float32]
 
 
@@ -33,20 +34,6 @@ class Exported:
     difference: float
     num_bytes: int
     num_waveforms: int
-
-
-class WaveformNetwork(nn.Module):
-    """Front-end and network in one: (batch, num_samples) -> (batch, embedding_dim)."""
-
-    def __init__(self, loaded: LoadedModel) -> None:
-        super().__init__()
-        self.frontend = exportable_frontend(loaded.frontend)
-        self.encoder = loaded.encoder
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        """Return embeddings, not length-normalised."""
-        embeddings: Tensor = self.encoder(self.frontend(waveform))
-        return embeddings
 
 
 def export_onnx(
@@ -61,7 +48,7 @@ def export_onnx(
     out : str or Path
         File to write; it appears whole or not at all.
     audio : sequence of str
-        Recordings to compare on; noise without them.
+        Recordings to compare on, beside noise.
     tolerance : float
         Largest difference allowed, relative to the largest value of the embedding.
 
@@ -72,13 +59,14 @@ def export_onnx(
     AudioError
         When a recording cannot be read or is too short.
     """
-    _check_packages()
+    check_packages()
+    if not audio:
+        logs.info("no --parity recordings: comparing on seeded noise")
     loaded = load_model(spec)
-    waveforms = [_read(path, loaded) for path in audio] or _synthetic(loaded)
+    waveforms = [*(_read(path, loaded) for path in audio), *_draw_noise(loaded)]
     with atomic_path(out) as temporary:
-        program = _convert(loaded, waveforms[0])
-        program.model.metadata_props.update(_metadata(loaded))
-        program.save(temporary, external_data=False)
+        graph = make_graph(loaded, _metadata(loaded))
+        temporary.write_bytes(graph.SerializeToString())
         difference = _compare(temporary, loaded, waveforms)
         if not difference <= tolerance:
             raise CheckpointError(
@@ -87,16 +75,6 @@ def export_onnx(
             )
         num_bytes = temporary.stat().st_size
     return Exported(difference, num_bytes, len(waveforms))
-
-
-def _check_packages() -> None:
-    from importlib.util import find_spec
-
-    missing = [name for name in PACKAGES if find_spec(name) is None]
-    if missing:
-        raise CheckpointError(
-            f"needs the packages {', '.join(missing)}", hint="pip install 'svtool[onnx]'"
-        )
 
 
 def _read(path: str, loaded: LoadedModel) -> Waveforms:
@@ -110,51 +88,16 @@ def _read(path: str, loaded: LoadedModel) -> Waveforms:
     return waveform[None]
 
 
-def _synthetic(loaded: LoadedModel) -> list[Waveforms]:
-    """Return noise: one waveform, and a batch of two of another length."""
-    logs.info("no --parity recordings: comparing on seeded noise")
+def _draw_noise(loaded: LoadedModel) -> list[Waveforms]:
+    """Return noise (batch, num_samples) of several batches and lengths, long enough to embed."""
     draw = np.random.default_rng(0)
-    lengths = [round(seconds * loaded.frontend.sample_rate) for seconds in _SYNTHETIC_SECONDS]
+    settings = loaded.frontend
+    least = loaded.encoder.min_frames * settings.frame_shift + settings.frame_length
+    lengths = [max(least, round(seconds * settings.sample_rate)) for _, seconds in _NOISE]
     return [
         (0.1 * draw.standard_normal((batch, length))).astype(np.float32)
-        for batch, length in zip((1, 2), lengths, strict=True)
+        for (batch, _), length in zip(_NOISE, lengths, strict=True)
     ]
-
-
-def _convert(loaded: LoadedModel, example: Waveforms) -> Any:
-    """Return torch's ONNX program of dynamic batch and length."""
-    # A batch of one would be taken for a constant.
-    sample = torch.from_numpy(np.concatenate([example[:1, :32000]] * 2))
-    dynamic = torch.export.Dim.DYNAMIC
-    network = WaveformNetwork(loaded).eval().requires_grad_(False)
-    try:
-        with _quiet():
-            return torch.onnx.export(
-                network,
-                (sample,),
-                dynamo=True,
-                input_names=["waveform"],
-                output_names=["embedding"],
-                dynamic_shapes=({0: dynamic, 1: dynamic},),
-                verbose=False,
-            )
-    except torch.onnx.errors.OnnxExporterError as error:
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
-        raise CheckpointError(f"`{loaded.info.model}`: cannot be exported: {reason}") from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's remarks about packages and its own internals to itself."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _metadata(loaded: LoadedModel) -> Mapping[str, str]:
@@ -172,17 +115,13 @@ def _metadata(loaded: LoadedModel) -> Mapping[str, str]:
 
 def _compare(path: Path, loaded: LoadedModel, waveforms: Sequence[Waveforms]) -> float:
     """Return the largest difference of onnxruntime to the model, relative to its largest value."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = open_session(path)
     frontend = Frontend(loaded.frontend).eval()
     differences = []
     for waveform in waveforms:
         with torch.inference_mode():
             wanted = loaded.encoder(frontend(torch.from_numpy(waveform))).numpy()
-        (found,) = session.run(["embedding"], {"waveform": waveform})
+        (found,) = session.run([EMBEDDING], {WAVEFORM: waveform})
         if found.shape != wanted.shape:
             raise CheckpointError(f"onnxruntime gives {found.shape} instead of {wanted.shape}")
         differences.append(float(np.abs(found - wanted).max() / np.abs(wanted).max()))

@@ -115,6 +115,11 @@ def read_model(spec: str | Path) -> ModelFile:
         to be executed.
     """
     path = find_model_file(spec)
+    if path.suffix.lower() == ".onnx":
+        raise CheckpointError(
+            f"`{path}`: an exported graph serves extraction alone",
+            hint="give the model that it was exported from",
+        )
     content = read_torch_file(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(

@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from sv_cli.audio.read import read_waveform
 from sv_cli.audio.resample import resample
-from sv_cli.checkpoints import model_file
 from sv_cli.checkpoints.foreign.conversion import import_published
 from sv_cli.checkpoints.hub import SCHEME
+from sv_cli.checkpoints.model_file import LoadedModel
+from sv_cli.checkpoints.onnx_file import load_any_model
 from sv_cli.errors import AudioError, ShapeError
 from sv_cli.extraction.device import choose_device
 from sv_cli.extraction.extractor import Embedding, Extractor
@@ -24,7 +25,7 @@ class SpeakerModel:
 
     Parameters
     ----------
-    model : ModelFile
+    model : LoadedModel
     settings : ExtractSettings, optional
         Those of `svtool extract`.
     device : torch.device, optional
@@ -38,16 +39,15 @@ class SpeakerModel:
 
     def __init__(
         self,
-        model: model_file.ModelFile,
+        model: LoadedModel,
         settings: ExtractSettings | None = None,
         *,
         device: torch.device | None = None,
     ) -> None:
-        encoder = model.build()
-        self.info: ModelInfo = model.info(encoder)
-        self._extractor = Extractor(
-            encoder, model.frontend, settings, device=device or torch.device("cpu")
-        )
+        self.info: ModelInfo = model.info
+        device = device or torch.device("cpu")
+        encoder = model.encoder.to(device)
+        self._extractor = Extractor(encoder, model.frontend, settings, device=device)
 
     @property
     def sample_rate(self) -> int:
@@ -138,8 +138,9 @@ def load_model(
     Parameters
     ----------
     spec : str or path
-        What commands take for MODEL (a file, a directory, `DIR:best`, `DIR:epoch:12`), or
-        `hub:NAME`, which is fetched at every call; `svtool import` keeps it.
+        What `svtool extract` takes for MODEL (a file, a directory, `DIR:best`, `DIR:epoch:12`, an
+        ONNX file of `svtool export`), or `hub:NAME`, which is fetched at every call; `svtool
+        import` keeps it.
     settings : ExtractSettings, optional
         Those of `svtool extract`.
     device : str
@@ -151,9 +152,15 @@ def load_model(
         When there is no such model, or its file is damaged or foreign.
     """
     name = fspath(spec)
-    is_published = name.startswith(SCHEME)
-    model = import_published(name).model if is_published else model_file.read_model(name)
+    model = _fetch(name) if name.startswith(SCHEME) else load_any_model(name)
     return SpeakerModel(model, settings, device=choose_device(device))
+
+
+def _fetch(name: str) -> LoadedModel:
+    """Return published weights as a model."""
+    file = import_published(name).model
+    encoder = file.build()
+    return LoadedModel(encoder, file.frontend, file.info(encoder), Path(name))
 
 
 def _check_samples(waveform: ArrayLike) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sv_cli.atomic import atomic_open
 from sv_cli.audio.notices import collect
-from sv_cli.checkpoints.model_file import load_model
+from sv_cli.checkpoints.onnx_file import load_any_model
 from sv_cli.errors import SvError
 from sv_cli.extraction.device import choose_device
 from sv_cli.extraction.extractor import Extractor
@@ -122,7 +122,7 @@ class PartMaker:
 
 def load_extractor(job: ExtractJob) -> Extractor:
     """Return the extractor of a job, on this process's device."""
-    model = load_model(job.model)
+    model = load_any_model(job.model)
     device = choose_device(job.device)
     encoder = model.encoder.to(device)
     return Extractor(encoder, model.frontend, job.settings, device=device, form=job.form)

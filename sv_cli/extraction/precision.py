@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from sv_cli import logs
+from sv_cli.checkpoints.onnx_file import OnnxEncoder
+from sv_cli.errors import SettingsError
 from sv_cli.extraction.inference import Embed, prepare_for_inference
 from sv_cli.models.protocol import SpeakerEncoder
 
@@ -48,7 +50,17 @@ def choose_form(
     device : torch.device
     samples : sequence of Tensor
         Features (1, num_frames, feat_dim) of the first utterances.
+
+    Raises
+    ------
+    SettingsError
+        When bf16 is asked of an exported graph.
     """
+    if isinstance(encoder, OnnxEncoder):
+        if precision == "bf16":
+            hint = "leave `--precision` out, or give the model itself"
+            raise SettingsError("an exported graph is computed in fp32", hint=hint)
+        return Form("fp32", fused=False)
     wanted = [precision] if precision != "auto" else ["bf16", "fp32"]
     if precision == "auto" and not gains_by_bf16(device):
         wanted = ["fp32"]

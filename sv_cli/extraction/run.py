@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from sv_cli import logs
 from sv_cli.atomic import atomic_open, refuse_overwrite
 from sv_cli.audio.notices import say_part
-from sv_cli.checkpoints.model_file import LoadedModel, load_model
+from sv_cli.checkpoints.model_file import LoadedModel
+from sv_cli.checkpoints.onnx_file import load_any_model
 from sv_cli.errors import SettingsError, SvError, TableError
 from sv_cli.extraction.device import choose_device
 from sv_cli.extraction.extractor import NUM_SAMPLES_TRIED, Extractor
@@ -82,7 +83,7 @@ def run_extraction(run: ExtractRun) -> Outcome | None:
     """
     torch.set_num_threads(1)
     output = _Output(run, *torchrun_rank())
-    loaded = load_model(run.model)
+    loaded = load_any_model(run.model)
     device = choose_device(run.device)
     encoder = loaded.encoder.to(device)
     extractor = Extractor(encoder, loaded.frontend, run.settings, device=device)

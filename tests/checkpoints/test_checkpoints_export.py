@@ -8,7 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 from sv_cli.audio.write import write_waveform
-from sv_cli.checkpoints import export
+from sv_cli.checkpoints import onnx_graph
 from sv_cli.checkpoints.export_frontend import exportable_frontend
 from sv_cli.checkpoints.model_file import ModelFile, load_model, save_model
 from sv_cli.cli import app
@@ -52,7 +52,7 @@ def test_other_front_ends_are_refused():
 
 
 def test_without_the_packages(model, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "PACKAGES", ("onnx_that_is_not_there",))
+    monkeypatch.setattr(onnx_graph, "PACKAGES", ("onnx_that_is_not_there",))
     result = run(model, tmp_path / "a.onnx")
     assert result.exit_code == 1
     assert "svtool[onnx]" in result.stderr
@@ -60,7 +60,7 @@ def test_without_the_packages(model, tmp_path, monkeypatch):
 
 
 def test_a_graph_is_written_that_gives_the_embeddings(model, tmp_path):
-    for name in export.PACKAGES:
+    for name in onnx_graph.PACKAGES:
         pytest.importorskip(name)
     onnxruntime = pytest.importorskip("onnxruntime")
     draw = np.random.default_rng(1)

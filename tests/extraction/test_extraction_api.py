@@ -8,31 +8,40 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import sv_cli
 from sv_cli import load_model
 from sv_cli.audio.resample import resample
 from sv_cli.audio.write import write_waveform
-from sv_cli.checkpoints import model_file
+from sv_cli.checkpoints import model_file, onnx_graph
+from sv_cli.checkpoints.export import export_onnx
 from sv_cli.checkpoints.model_file import ModelFile, save_model
+from sv_cli.checkpoints.onnx_graph import PACKAGES
+from sv_cli.cli import app
 from sv_cli.errors import AudioError, CheckpointError, SettingsError, ShapeError, SvError
 from sv_cli.extraction.extractor import Extractor
+from sv_cli.extraction.settings import ExtractSettings
 from sv_cli.features.settings import FRONTENDS
 from sv_cli.models.registry import build_model
 from sv_cli.tables.datadir import Utterance
+from sv_cli.tables.embeddings import check_same_model, read_embeddings
 
 DOCS = Path(__file__).parents[2] / "docs" / "python.md"
 SIZES = {"hidden_dim": 32, "stats_dim": 48, "embedding_dim": 16}
 
 
+def small_model():
+    torch.manual_seed(0)
+    weights = build_model("xvector", **SIZES).state_dict()
+    return ModelFile("xvector", SIZES, FRONTENDS["wespeaker"], dict(weights))
+
+
 @pytest.fixture
 def folder(tmp_path, waveforms):
     """An experiment directory and two recordings."""
-    torch.manual_seed(0)
-    weights = build_model("xvector", **SIZES).state_dict()
-    model = ModelFile("xvector", SIZES, FRONTENDS["wespeaker"], dict(weights))
     (tmp_path / "exp" / "eres2net").mkdir(parents=True)
-    save_model(tmp_path / "exp" / "eres2net" / "best.pt", model)
+    save_model(tmp_path / "exp" / "eres2net" / "best.pt", small_model())
     write_waveform(tmp_path / "first.wav", waveforms[0], 16000)
     write_waveform(tmp_path / "second.wav", waveforms[4], 16000)
     return tmp_path
@@ -109,6 +118,102 @@ def test_models_that_are_not_there(spec, error):
     with pytest.raises(error) as caught:
         load_model(spec)
     assert isinstance(caught.value, SvError)
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory):
+    for package in PACKAGES:
+        pytest.importorskip(package, reason=f"needs {package} of the extra onnx")
+    folder = tmp_path_factory.mktemp("graph")
+    save_model(folder / "best.pt", small_model())
+    export_onnx(folder, folder / "model.onnx")
+    return (folder / "model.onnx").read_bytes()
+
+
+@pytest.fixture
+def exported(folder, graph):
+    (folder / "model.onnx").write_bytes(graph)
+    return folder / "model.onnx"
+
+
+def test_an_exported_model_gives_the_same(folder, model, exported, waveforms):
+    found = load_model(exported)
+    assert found.info == model.info
+    names = ("sample_rate", "embedding_dim")
+    assert [getattr(found, name) for name in names] == [getattr(model, name) for name in names]
+    plain = load_model(
+        folder / "exp" / "eres2net", settings=ExtractSettings(precision="fp32", max_seconds=0.5)
+    )
+    found = load_model(exported, settings=ExtractSettings(max_seconds=0.5))
+    low = resample(waveforms[0], 16000, 8000)
+    for samples, rate in ((waveforms[1], 16000), (waveforms[0][:900], 16000), (low, 8000)):
+        expected = plain.embed(samples, rate)
+        atol = 1e-4 * np.abs(expected).max()
+        np.testing.assert_allclose(found.embed(samples, rate), expected, atol=atol)
+    path = folder / "second.wav"
+    first, second = (m.embed_file(path) for m in (plain, found))
+    assert found.similarity(first, second) > 0.999999
+
+
+def test_an_exported_model_serves_extract_and_nothing_else(folder, exported):
+    (folder / "wav.scp").write_text(f"a {folder}/first.wav\nb {folder}/second.wav\n")
+
+    def run(*words):
+        return CliRunner().invoke(app, list(map(str, words)))
+
+    source = f"scp:{folder}/wav.scp"
+    for name, spec in (("own", folder / "exp" / "eres2net"), ("onnx", exported)):
+        result = run("extract", spec, source, folder / name)
+        assert result.exit_code == 0, result.stderr
+    own, onnx = (read_embeddings(str(folder / name)) for name in ("own", "onnx"))
+    check_same_model(own, onnx)
+    np.testing.assert_allclose(onnx.matrix, own.matrix, atol=0.02 * np.abs(own.matrix).max())
+    refused = run("extract", exported, source, folder / "bf16", "--precision", "bf16")
+    assert refused.exit_code == 2
+    assert "an exported graph is computed in fp32" in refused.stderr
+    refused = run("export", exported, folder / "again.onnx")
+    assert refused.exit_code == 1
+    assert "serves extraction alone" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such model file"),
+        (b"", "not an ONNX file that `svtool export` wrote"),
+        (b"damaged" * 99, "damaged or not an ONNX file"),
+        ("cut", "damaged or not an ONNX file"),
+        ("foreign", "not an ONNX file that `svtool export` wrote"),
+    ],
+)
+def test_other_onnx_files_are_refused(tmp_path, content, message, request):
+    path = tmp_path / "other.onnx"
+    if content in ("cut", "foreign"):
+        whole = request.getfixturevalue("graph")
+        path.write_bytes(whole[: len(whole) // 2] if content == "cut" else foreign(whole))
+    elif content is not None:
+        for package in PACKAGES:
+            pytest.importorskip(package, reason=f"needs {package} of the extra onnx")
+        path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_model(path)
+    assert "\n" not in caught.value.message
+
+
+def foreign(whole):
+    """The graph of another program: without our metadata."""
+    onnx = pytest.importorskip("onnx")
+    graph = onnx.load_model_from_string(whole)
+    del graph.metadata_props[:]
+    return graph.SerializeToString()
+
+
+def test_without_the_packages(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_graph, "PACKAGES", ("onnx_that_is_not_there",))
+    (tmp_path / "a.onnx").touch()
+    with pytest.raises(CheckpointError, match="onnx_that_is_not_there") as caught:
+        load_model(tmp_path / "a.onnx")
+    assert "svtool[onnx]" in caught.value.hint
 
 
 def test_importing_the_package_loads_nothing():

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from sv_cli import logs
 from sv_cli.backend.averages import refuse_overwrite_table
-from sv_cli.backend.cosine import Rows
 from sv_cli.backend.plda import Adaptation, Plda, adapt_plda, smooth_plda
 from sv_cli.backend.plda_chain import Given, fit_front, train_plda
 from sv_cli.backend.plda_file import read_plda, write_plda
 from sv_cli.backend.plda_front import Front, front_paths, read_front, write_front
-from sv_cli.backend.plda_score import project, score_conversation, score_pairs
+from sv_cli.backend.plda_score import PairScorer, project, score_conversation
 from sv_cli.backend.plda_settings import AdaptSettings, LengthNorm, PldaSettings
 from sv_cli.backend.score_origin import Origin, embedding_hash, write_origin
 from sv_cli.backend.sides import Side, Sides, read_mean
@@ -162,17 +161,8 @@ def score(
     sides = _read_sides(model, enroll, test, models=models, allow_missing=allow_missing)
     sides = _project_sides(plda, sides, length_norm)
 
-    def log_ratio(enroll_rows: Rows, test_rows: Rows) -> Matrix:
-        return score_pairs(
-            plda,
-            sides.enroll.matrix,
-            sides.test.matrix,
-            enroll_rows=enroll_rows,
-            test_rows=test_rows,
-            num_utts=sides.enroll.counts,
-        )
-
-    counts = score_list(trials_file, sides, log_ratio, scores_file, allow_missing=allow_missing)
+    scorer = PairScorer(plda, sides.enroll.matrix, sides.test.matrix, num_utts=sides.enroll.counts)
+    counts = score_list(trials_file, sides, scorer.score, scores_file, allow_missing=allow_missing)
     write_origin(scores_file, Origin(sides.model_hash, "plda"))
     return counts
 

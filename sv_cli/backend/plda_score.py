@@ -138,16 +138,8 @@ def _test_terms(terms: _Terms, test: Vectors) -> Matrix:
     return result
 
 
-def score_pairs(
-    plda: Plda,
-    enroll: Vectors,
-    test: Vectors,
-    *,
-    enroll_rows: Rows,
-    test_rows: Rows,
-    num_utts: NDArray[np.integer] | None = None,
-) -> Matrix:
-    """Log-likelihood ratio of each listed pair.
+class PairScorer:
+    """Log-likelihood ratios of listed pairs; what belongs to one side is worked out once.
 
     Parameters
     ----------
@@ -155,26 +147,34 @@ def score_pairs(
         From `project` with the same `num_utts`.
     test : (num_test, D) float32
         From `project`.
-    enroll_rows, test_rows : (num_trials,) int
     num_utts : (num_enroll,) int or None
         Utterances of each enrolment model; None for one each.
-
-    Returns
-    -------
-    scores : (num_trials,) float64
-        Natural logarithm.
     """
-    terms = _terms(plda, enroll, num_utts)
-    test_term = _test_terms(terms, test)
-    scores = np.empty(len(enroll_rows))
-    for part in blocks(len(scores), PAIR_BLOCK):
-        u_rows, v_rows = enroll_rows[part], test_rows[part]
-        kind = terms.kinds[u_rows]
-        product = enroll[u_rows].astype(np.float64)
-        product *= test[v_rows]
-        cross = _rows_dot(product, terms.gain, kind)
-        scores[part] = cross + terms.enroll_term[u_rows] + test_term[v_rows, kind]
-    return scores
+
+    def __init__(
+        self,
+        plda: Plda,
+        enroll: Vectors,
+        test: Vectors,
+        *,
+        num_utts: NDArray[np.integer] | None = None,
+    ) -> None:
+        self._enroll, self._test = enroll, test
+        self._terms = _terms(plda, enroll, num_utts)
+        self._test_term = _test_terms(self._terms, test)
+
+    def score(self, enroll_rows: Rows, test_rows: Rows) -> Matrix:
+        """Return the natural logarithm of each ratio, (num_trials,) float64."""
+        terms = self._terms
+        scores = np.empty(len(enroll_rows))
+        for part in blocks(len(scores), PAIR_BLOCK):
+            u_rows, v_rows = enroll_rows[part], test_rows[part]
+            kind = terms.kinds[u_rows]
+            product = self._enroll[u_rows].astype(np.float64)
+            product *= self._test[v_rows]
+            cross = _rows_dot(product, terms.gain, kind)
+            scores[part] = cross + terms.enroll_term[u_rows] + self._test_term[v_rows, kind]
+        return scores
 
 
 def score_dense(

@@ -12,7 +12,7 @@ from sv_cli.backend.plda import (
     smooth_plda,
 )
 from sv_cli.backend.plda_file import format_plda, parse_plda, read_plda, write_plda
-from sv_cli.backend.plda_score import project, score_conversation, score_dense, score_pairs
+from sv_cli.backend.plda_score import PairScorer, project, score_conversation, score_dense
 from sv_cli.errors import ShapeError, SvError, TableError
 
 
@@ -54,7 +54,7 @@ def test_ratio_is_that_of_two_gaussians(num_utts):
     enroll = project(plda, u[None], ["u"], num_utts=counts, length_norm="none")
     test = project(plda, v[None], ["v"], length_norm="none")
     rows = np.array([0])
-    score = score_pairs(plda, enroll, test, enroll_rows=rows, test_rows=rows, num_utts=counts)
+    score = PairScorer(plda, enroll, test, num_utts=counts).score(rows, rows)
     np.testing.assert_allclose(score, expected, atol=1e-5)
     np.testing.assert_allclose(score_dense(plda, enroll, test, num_utts=counts)[0], score)
 
@@ -66,7 +66,7 @@ def test_pairs_equal_the_rectangle_for_mixed_counts():
     enroll = project(plda, generator.standard_normal((4, 3)), list("abcd"), num_utts=counts)
     test = project(plda, generator.standard_normal((5, 3)), list("vwxyz"))
     rows, columns = np.divmod(np.arange(20), 4)
-    pairs = score_pairs(plda, enroll, test, enroll_rows=columns, test_rows=rows, num_utts=counts)
+    pairs = PairScorer(plda, enroll, test, num_utts=counts).score(columns, rows)
     np.testing.assert_allclose(
         pairs.reshape(5, 4), score_dense(plda, enroll, test, num_utts=counts)
     )
@@ -220,8 +220,8 @@ def test_kaldi_scores(golden, name):
     u = project(plda, enroll.matrix, enroll.ids, num_utts=counts, length_norm=length_norm)
     v = project(plda, test.matrix, test.ids, length_norm=length_norm)
     enroll_ids, test_ids, score = read_columns(golden / f"scores.{name}")
-    rows = {"enroll_rows": enroll.rows(enroll_ids), "test_rows": test.rows(test_ids)}
-    found = score_pairs(plda, u, v, **rows, num_utts=counts)
+    rows = enroll.rows(enroll_ids), test.rows(test_ids)
+    found = PairScorer(plda, u, v, num_utts=counts).score(*rows)
     np.testing.assert_allclose(found, np.array(score, dtype=float), atol=1e-5, rtol=0)
 
 

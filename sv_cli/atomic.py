@@ -3,7 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,6 +29,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         _flush_to_disk(temporary)
         temporary.replace(path)
+        _flush_folder(path.parent)
     except OSError as error:
         raise SvError(f"cannot write `{path}`: {error.strerror or error}") from error
     finally:
@@ -52,6 +53,16 @@ def refuse_overwrite(*paths: str | Path, force: bool) -> None:
     present = [str(path) for path in paths if Path(path).exists()]
     if present and not force:
         raise SvError(f"`{present[0]}` exists already", hint="use `--force` to write it again")
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make renames last through a loss of power, where the file system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from sv_cli.errors import SvError
@@ -47,6 +48,7 @@ def map_in_workers(
         When a process dies.
     """
     others = set(multiprocessing.active_children())
+    workers: set[BaseProcess] = set()
     pool = ProcessPoolExecutor(
         num_procs,
         mp_context=multiprocessing.get_context("spawn"),
@@ -55,16 +57,28 @@ def map_in_workers(
     )
     try:
         futures = [pool.submit(function, *task) for task in tasks]
+        workers = set(multiprocessing.active_children()) - others
         for future in futures:
             yield future.result()
     except BrokenProcessPool as error:
         hint = "the machine may be out of memory: fewer `--num-procs`; `--resume` goes on from here"
-        raise SvError("a worker process died", hint=hint) from error
+        raise SvError(f"a worker process {_name_dead(workers)}", hint=hint) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for child in set(multiprocessing.active_children()) - others:
             child.terminate()
         pool.shutdown(wait=True)
+
+
+def _name_dead(workers: Iterable[BaseProcess]) -> str:
+    """Return how a worker ended, in words; the pool ends the others by SIGTERM."""
+    ends = [(worker.pid, code) for worker in workers if (code := worker.exitcode)]
+    ends.sort(key=lambda end: end[1] == -signal.SIGTERM)
+    if not ends:
+        return "died"
+    pid, code = ends[0]
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    return f"(pid {pid}) {how}"
 
 
 def _start_worker(parent: int, start: Callable[..., None], args: tuple[Any, ...]) -> None:

@@ -8,8 +8,9 @@ import typer
 
 from sv_cli import logs
 from sv_cli.errors import SettingsError
+from sv_cli.lock import lock_folder
 from sv_cli.settings.model import build_settings
-from sv_cli.settings.toml import Layers, flatten, parse_overrides, read_recipe
+from sv_cli.settings.toml import Layers, describe_settings, parse_overrides, read_recipe
 from sv_cli.training.settings import TrainSettings
 
 
@@ -73,7 +74,8 @@ def train(
     from sv_cli.training.run import RunPaths, run_training
 
     paths = RunPaths(data, exp_dir, dev_data, dev_trials, audio_root)
-    result = run_training(settings, paths, resume=resume, force=force)
+    with lock_folder(exp_dir, command="train"):
+        result = run_training(settings, paths, resume=resume, force=force)
     state = "stopped, `--resume` goes on" if result.stopped else "finished"
     best = "" if result.best_eer is None else f", best dev EER {result.best_eer:.3f} %"
     logs.summary(f"{state} after {result.steps} steps{best}", done=result.steps, skipped=0)
@@ -89,12 +91,3 @@ def collect_settings(model: str, config: str, overrides: list[str]) -> Layers:
         layers.add({"model": model}, origin="--model")
     layers.add(parse_overrides(overrides), origin="--set")
     return layers
-
-
-def describe_settings(settings: TrainSettings, layers: Layers) -> str:
-    """Return one line a setting: name, value, origin."""
-    lines = [
-        f"{name} = {value!r}  # {layers.origin(name)}\n"
-        for name, value in flatten(settings.model_dump(mode="json")).items()
-    ]
-    return "".join(lines)

@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -25,6 +25,7 @@ from sv_cli.extraction.extractor import NUM_SAMPLES_TRIED, Extractor
 from sv_cli.extraction.job import ExtractJob, Part, make_parts, split_parts
 from sv_cli.extraction.settings import ExtractSettings
 from sv_cli.features.sources import open_source, take_shard
+from sv_cli.lock import lock_file, lock_folder
 from sv_cli.tables.arrays import ArrayTable, ArrayWriter, iterate_arrays
 from sv_cli.tables.datadir import Utterance
 from sv_cli.tables.embeddings import write_model_info
@@ -89,8 +90,9 @@ def run_extraction(run: ExtractRun) -> Outcome | None:
     extractor = Extractor(encoder, loaded.frontend, run.settings, device=device)
     spec = _feats_spec(run)
     if spec is not None and spec.kind == "ark":
-        return _run_stream(run, extractor, loaded, output)
-    with _open_utterances(run) as (utterances, feats):
+        with output.lock():
+            return _run_stream(run, extractor, loaded, output)
+    with output.lock(), _open_utterances(run) as (utterances, feats):
         if not utterances:
             raise TableError(f"`{run.data}` names no utterances")
         job = _settle(run, extractor, loaded, utterances, feats)
@@ -196,6 +198,15 @@ class _Output:
     @property
     def _done(self) -> Path | None:
         return None if self.folder is None else self.folder / ".done"
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the output against another process; pipes have no lock."""
+        if self.folder is not None:
+            return lock_folder(self.folder, command="extract")
+        beside = self.spec.beside
+        if beside is None or (beside.exists() and not beside.is_file()):
+            return nullcontext()
+        return lock_file(beside, command="extract")
 
     def finished(self, fingerprint: str) -> Outcome | None:
         """Return the outcome that stands already; refuse to write over another one."""

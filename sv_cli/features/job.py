@@ -47,6 +47,11 @@ class FeatureJob:
     compression: int | None = None
     text: bool = False
 
+    @property
+    def command(self) -> str:
+        """Name of the command that does this."""
+        return "make-vad" if isinstance(self.settings, VadSettings) else "make-fbank"
+
     def compute(self, utterance: Utterance) -> NDArray[np.float32]:
         """Return features (num_frames, feat_dim), or VAD decisions (num_frames,) of 0 and 1.
 

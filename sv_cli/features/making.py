@@ -14,6 +14,7 @@ from sv_cli.audio.notices import say_part
 from sv_cli.errors import SettingsError, SvError, TableError
 from sv_cli.features.job import FeatureJob
 from sv_cli.features.parts import make_parts, make_share
+from sv_cli.lock import lock_file
 from sv_cli.tables.datadir import Utterance
 from sv_cli.tables.specifier import WriteSpec, open_output
 from sv_cli.tables.text import write_table
@@ -69,7 +70,10 @@ def make_table(
         make_share(job, utterances, folder, rank=rank, world_size=world_size)
         return None
     refuse_overwrite(*outputs, force=force or resume)
-    with _part_folder(Path(spec.ark), keep=resume or world_size > 1) as folder:
+    with (
+        lock_file(spec.ark, command=job.command),
+        _part_folder(Path(spec.ark), keep=resume or world_size > 1) as folder,
+    ):
         made = _join(job, utterances, spec, folder, num_procs, world_size)
         with atomic_open(record) as stream:
             json.dump(asdict(made) | {"settings": job.settings.model_dump()}, stream)

@@ -1,5 +1,6 @@
 """VAD decisions of a table of features, as Kaldi's compute-vad reads them."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from sv_cli.errors import SvError
 from sv_cli.features.making import Made
 from sv_cli.features.settings import VadSettings
 from sv_cli.features.vad import energy_vad
+from sv_cli.lock import lock_file
 from sv_cli.tables.arrays import ArrayWriter, iterate_arrays
 from sv_cli.tables.specifier import WriteSpec
 
@@ -24,9 +26,13 @@ def decide_from_features(
     SvError
         When outputs exist already, or no matrix holds a frame.
     """
-    if spec.beside is not None:
-        files = [Path(name) for name in (spec.ark, spec.scp) if name]
-        refuse_overwrite(*files, force=force)
+    files = [Path(name) for name in (spec.ark, spec.scp) if name and spec.beside is not None]
+    refuse_overwrite(*files, force=force)
+    with lock_file(files[0], command="make-vad") if files else nullcontext():
+        return _decide(rspecifier, spec, settings)
+
+
+def _decide(rspecifier: str, spec: WriteSpec, settings: VadSettings) -> Made:
     frames: dict[str, int] = {}
     skipped = 0
     features = iterate_arrays(rspecifier, wanted="feats.scp")

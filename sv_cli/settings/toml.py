@@ -90,6 +90,15 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def describe_settings(settings: Settings, layers: Layers) -> str:
+    """Return one line a setting: name, value, origin."""
+    lines = [
+        f"{name} = {value!r}  # {layers.origin(name)}\n"
+        for name, value in flatten(settings.model_dump(mode="json")).items()
+    ]
+    return "".join(lines)
+
+
 def _dotted(values: Mapping[str, Any]) -> list[str]:
     return list(flatten(values))
 

@@ -1,17 +1,14 @@
 """Fusion of systems: a weighted sum of their scores that is a log-likelihood ratio (nats)."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from pydantic import Field, FiniteFloat
 
 from sv_cli.backend.logistic import Bools, Floats, fit_logistic
 from sv_cli.backend.score_model import ScoreModel
-from sv_cli.errors import SettingsError, ShapeError
-from sv_cli.metrics.bootstrap import TrialSpeakers
+from sv_cli.errors import ShapeError
 from sv_cli.metrics.cllr import cllr
 
 
@@ -59,21 +56,6 @@ class Fusion(ScoreModel):
         return np.asarray(rows @ np.array(self.weights) + self.offset)
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """Fused scores of trials whose speakers were left out of the training.
-
-    Attributes
-    ----------
-    trials : ndarray of int64, shape (num_held_out,)
-        Which trials; those between speakers of two folds are in no fold.
-    scores : ndarray of float64, shape (num_held_out,)
-    """
-
-    trials: NDArray[np.int64]
-    scores: Floats
-
-
 def fit_fusion(
     scores: Floats, target: Bools, systems: tuple[str, ...], *, p_target: float = 0.5
 ) -> Fusion:
@@ -97,49 +79,3 @@ def fit_fusion(
         num_target=num_target,
         num_nontarget=len(target) - num_target,
     )
-
-
-def cross_validate(
-    scores: Floats,
-    target: Bools,
-    speakers: TrialSpeakers,
-    *,
-    num_folds: int = 5,
-    p_target: float = 0.5,
-    seed: int = 0,
-) -> HeldOut:
-    """Return fused scores of each fold of speakers, by a fit on trials of the other speakers.
-
-    Raises
-    ------
-    SettingsError
-        When there are fewer speakers than folds, or a fold leaves a fit with one class.
-    """
-    if not 2 <= num_folds <= speakers.num_speakers:
-        raise SettingsError(
-            f"`--cv-folds {num_folds}` does not suit {speakers.num_speakers} speakers"
-        )
-    parts = list(_folds(speakers, num_folds, seed=seed))
-    found: list[NDArray[np.int64]] = []
-    fused: list[Floats] = []
-    for inside, outside in parts:
-        if not target[outside].any() or target[outside].all():
-            raise SettingsError(f"`--cv-folds {num_folds}` leaves a fold without one class")
-        fit = fit_logistic(scores[outside], target[outside], p_target=p_target)
-        found.append(inside)
-        fused.append(fit.apply(scores[inside]))
-    return HeldOut(np.concatenate(found), np.concatenate(fused))
-
-
-def _folds(
-    speakers: TrialSpeakers, num_folds: int, *, seed: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield the trials with both speakers in the fold, and those with both outside it."""
-    shuffled = np.random.default_rng(seed).permutation(speakers.num_speakers)
-    fold_of = np.empty(speakers.num_speakers, dtype=np.int64)
-    fold_of[shuffled] = np.arange(speakers.num_speakers) % num_folds
-    enroll, test = fold_of[speakers.enroll], fold_of[speakers.test]
-    for fold in range(num_folds):
-        inside = (enroll == fold) & (test == fold)
-        outside = (enroll != fold) & (test != fold)
-        yield np.flatnonzero(inside), np.flatnonzero(outside)

@@ -139,9 +139,11 @@ class _Listed:
     @classmethod
     def of(cls, kept: Selected, threshold: float | None) -> "_Listed":
         rank = np.arange(len(kept.test)) - np.searchsorted(kept.test, kept.test) + 1
-        score = kept.score.astype(np.float64)
-        known = np.ones(len(score), np.bool_) if threshold is None else score >= threshold
-        return cls(kept, rank, np.asarray(known, dtype=np.bool_))
+        known = np.ones(len(rank), dtype=np.bool_)
+        if threshold is not None:  # as `decide` reads the score that is written
+            written = np.array([float(f"{score:.9g}") for score in kept.score.tolist()])
+            known = np.asarray(written >= threshold, dtype=np.bool_)
+        return cls(kept, rank, known)
 
     def lines(self, sides: Sides) -> list[str]:
         shown = self.known | (self.rank == 1)

@@ -9,6 +9,7 @@ submission", 2021.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -98,6 +99,9 @@ class Qmf(ScoreModel):
     offset: FiniteFloat
     p_target: float = Field(default=0.5, gt=0, lt=1)
     cllr: FiniteFloat
+    held_out_cllr: FiniteFloat | None = Field(
+        default=None, description="Cllr of folds of speakers that were left out of the training"
+    )
 
     @property
     def feature_names(self) -> list[str]:
@@ -132,10 +136,11 @@ class Quality:
         TableError
             Names the utterances that have no quality measures.
         """
-        missing = [utt for utt in utts if utt not in self._row]
+        rows = np.fromiter(map(self._row.get, utts, repeat(-1)), np.int64, len(utts))
+        missing = [utts[at] for at in np.flatnonzero(rows < 0).tolist()]
         if missing:
             raise TableError(f"{len(missing)} utterances have no quality: {name_some(missing)}")
-        return np.array([self._row[utt] for utt in utts], dtype=np.int64)
+        return rows
 
     def select(self, measure: Measure) -> Floats:
         """Return the capped values of a measure, checked for what its forms are not defined on."""

@@ -20,7 +20,8 @@ from sv_cli.backend.calibration_trials import (
     draw_trials,
     speakers_by_duration,
 )
-from sv_cli.backend.fusion import Fusion, cross_validate, fit_fusion
+from sv_cli.backend.cross_validation import CrossValidation, tell_held_out
+from sv_cli.backend.fusion import Fusion, fit_fusion
 from sv_cli.backend.qmf import Measure, Qmf, apply_qmf, fit_qmf, parse_features, trial_features
 from sv_cli.backend.quality_file import read_quality
 from sv_cli.backend.score_model import (
@@ -31,15 +32,11 @@ from sv_cli.backend.score_model import (
 )
 from sv_cli.backend.score_origin import Origin, common_hash, fused_hash, read_origin, write_origin
 from sv_cli.backend.scored_trials import (
-    ScoredTrials,
     read_scored_trials,
-    trial_speakers,
 )
 from sv_cli.backend.trial_scores import score_stream
 from sv_cli.errors import SettingsError, TableError, name_some
 from sv_cli.metrics.cllr import cllr
-from sv_cli.metrics.eer import eer
-from sv_cli.metrics.sweep import error_rates
 from sv_cli.tables.pair_join import iterate_joined
 from sv_cli.tables.pair_stream import ById, PairChunk, PairIds
 from sv_cli.tables.scores import iterate_scores, write_chunks, write_parts
@@ -130,15 +127,6 @@ def decide_trials(
     return num_accepted, num_trials - num_accepted
 
 
-@dataclass(frozen=True)
-class CrossValidation:
-    """How a fusion is tried on speakers that it was not trained on; no folds for not at all."""
-
-    num_folds: int = 0
-    seed: int = 0
-    utt2spk: tuple[str, ...] = ()
-
-
 def train_fusion(
     trials: str,
     sources: Sequence[str],
@@ -154,36 +142,13 @@ def train_fusion(
     made = fit_fusion(columns, scored.target, scored.names, p_target=p_target)
     made = made.model_copy(update=_of_systems(origins))
     if validation is not None and validation.num_folds:
-        made = _validated(made, scored, validation)
+        value = tell_held_out(columns, scored, validation, p_target=p_target)
+        made = made.model_copy(update={"held_out_cllr": value})
     write_score_model(model, made)
     for name, weight in zip(made.systems, made.weights, strict=True):
         logs.info(f"weight {weight:.5g} for {name}")
     logs.info(f"Cllr {made.cllr:.4f}")
     return len(scored.target)
-
-
-def _validated(made: Fusion, scored: ScoredTrials, validation: CrossValidation) -> Fusion:
-    """Return the fusion with the Cllr of held-out speakers; say it beside each system's EER."""
-    held_out = cross_validate(
-        scored.scores.T,
-        scored.target,
-        trial_speakers(scored.trials, validation.utt2spk),
-        num_folds=validation.num_folds,
-        p_target=made.p_target,
-        seed=validation.seed,
-    )
-    target = scored.target[held_out.trials]
-    value = cllr(held_out.scores, target)
-    rates = [
-        f"{name} {100 * eer(error_rates(scores, target))[0]:.3f} %"
-        for name, scores in zip(
-            (*scored.names, "fused"),
-            (*scored.scores[:, held_out.trials], held_out.scores),
-            strict=True,
-        )
-    ]
-    logs.info(f"held-out speakers, {len(target)} trials: Cllr {value:.4f}, EER {', '.join(rates)}")
-    return made.model_copy(update={"held_out_cllr": value})
 
 
 def split_output(model: str, names: Sequence[str]) -> tuple[Sequence[str], str]:
@@ -225,6 +190,14 @@ def _of_systems(origins: Sequence[Origin]) -> dict[str, object]:
     }
 
 
+@dataclass(frozen=True)
+class QmfFitting:
+    """Target prior of a fit, and the penalty on its weights."""
+
+    p_target: float = 0.5
+    ridge: float = 1e-5
+
+
 def train_qmf(
     trials: str,
     scores: str,
@@ -232,8 +205,8 @@ def train_qmf(
     model: str,
     *,
     features: str,
-    p_target: float = 0.5,
-    ridge: float = 1e-5,
+    fitting: QmfFitting = QmfFitting(),
+    validation: CrossValidation | None = None,
 ) -> int:
     """Fit a quality measure function, write it, and return the number of trials."""
     wanted = parse_features(features)
@@ -243,7 +216,12 @@ def train_qmf(
     enroll = table.rows(scored.trials.enroll_ids)[scored.trials.enroll]
     test = table.rows(scored.trials.test_ids)[scored.trials.test]
     forms = trial_features(table, enroll, test, wanted)
-    made = fit_qmf(scored.scores[0], forms, scored.target, wanted, p_target=p_target, ridge=ridge)
+    options = {"p_target": fitting.p_target, "ridge": fitting.ridge}
+    made = fit_qmf(scored.scores[0], forms, scored.target, wanted, **options)
+    if validation is not None and validation.num_folds:
+        columns = np.column_stack([scored.scores[0], forms])
+        value = tell_held_out(columns, scored, validation, **options)
+        made = made.model_copy(update={"held_out_cllr": value})
     write_score_model(model, made.model_copy(update=asdict(origin)))
     before = cllr(scored.scores[0], scored.target)
     logs.info(f"Cllr {before:.4f} before, {made.cllr:.4f} after")

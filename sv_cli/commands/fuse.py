@@ -8,27 +8,38 @@ from sv_cli.atomic import refuse_overwrite
 from sv_cli.commands.calibrate import Prior, Trials
 from sv_cli.commands.skipping import Force, finish
 
+CvFolds = Annotated[
+    int, typer.Option("--cv-folds", min=0, help="Folds of speakers to try the fit on; 0 for none.")
+]
+CvScores = Annotated[
+    str | None,
+    typer.Option("--cv-scores", help="Write the scores of held-out speakers here (--cv-folds)."),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the folds.")]
+Utt2spk = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--utt2spk",
+        help="Speakers of utterances or models, for --cv-folds; repeatable "
+        "[default: what target trials join].",
+    ),
+]
+
 
 def train(
     trials: Trials,
     scores: Annotated[list[str], typer.Argument(help="Score tables, one a system.")],
     model: Annotated[str, typer.Argument(help="Fusion to write (JSON).")],
     p_target: Prior = 0.5,
-    cv_folds: Annotated[
-        int,
-        typer.Option(min=0, help="Folds of speakers to try the fusion on; 0 for none."),
-    ] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the folds.")] = 0,
-    utt2spk: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Speakers of utterances or models, for --cv-folds; repeatable "
-            "[default: what target trials join]."
-        ),
-    ] = None,
+    cv_folds: CvFolds = 0,
+    cv_scores: CvScores = None,
+    seed: Seed = 0,
+    utt2spk: Utt2spk = None,
     force: Force = False,
 ) -> None:
     r"""Learn to weigh the scores of several systems into one log-likelihood ratio (nats).
+
+    With `--cv-folds` every trial is also scored by a fusion that was trained without its speakers.
 
     \b
     Examples:
@@ -38,10 +49,11 @@ def train(
     \b
     See also: fuse apply, calibrate, eval
     """
-    from sv_cli.backend.score_jobs import CrossValidation, train_fusion
+    from sv_cli.backend.cross_validation import CrossValidation
+    from sv_cli.backend.score_jobs import train_fusion
 
-    refuse_overwrite(model, force=force)
-    validation = CrossValidation(cv_folds, seed, tuple(utt2spk or ()))
+    refuse_overwrite(model, *([cv_scores] if cv_scores else []), force=force)
+    validation = CrossValidation(cv_folds, seed, tuple(utt2spk or ()), cv_scores)
     done = train_fusion(trials, scores, model, p_target=p_target, validation=validation)
     finish(f"fitted {len(scores)} systems on {done} trials", done=done)
 

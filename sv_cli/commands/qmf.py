@@ -8,6 +8,7 @@ from sv_cli import logs
 from sv_cli.atomic import refuse_overwrite
 from sv_cli.commands.calibrate import Out, Prior, Scores, Trials
 from sv_cli.commands.feature_run import AudioRoot
+from sv_cli.commands.fuse import CvFolds, CvScores, Seed, Utt2spk
 from sv_cli.commands.skipping import Force, MaxSkipped, finish
 from sv_cli.errors import SettingsError
 
@@ -111,9 +112,15 @@ def train(
     ridge: Annotated[
         float, typer.Option(min=0, help="Penalty on the weights of standardised features.")
     ] = 1e-5,
+    cv_folds: CvFolds = 0,
+    cv_scores: CvScores = None,
+    seed: Seed = 0,
+    utt2spk: Utt2spk = None,
     force: Force = False,
 ) -> None:
     r"""Learn to weigh a score and the quality of both sides into a log-likelihood ratio (nats).
+
+    With `--cv-folds` every trial is also scored by a fit that was made without its speakers.
 
     \b
     Examples:
@@ -123,11 +130,14 @@ def train(
     \b
     See also: qmf measure, qmf apply, qmf trials
     """
-    from sv_cli.backend.score_jobs import train_qmf
+    from sv_cli.backend.cross_validation import CrossValidation
+    from sv_cli.backend.score_jobs import QmfFitting, train_qmf
 
-    refuse_overwrite(model, force=force)
+    refuse_overwrite(model, *([cv_scores] if cv_scores else []), force=force)
     files = (trials, scores, quality, model)
-    done = train_qmf(*files, features=features, p_target=p_target, ridge=ridge)
+    fitting = QmfFitting(p_target, ridge)
+    validation = CrossValidation(cv_folds, seed, tuple(utt2spk or ()), cv_scores)
+    done = train_qmf(*files, features=features, fitting=fitting, validation=validation)
     finish(f"fitted on {done} trials", done=done)
 
 

@@ -34,12 +34,16 @@ def folder(tmp_path):
 def test_fused_scores_are_better_than_each(folder):
     model = folder / "fusion.json"
     sources = (folder / "one", folder / "two")
-    made = run("fuse", "train", folder / "trials", *sources, model, "--cv-folds", "5")
+    held_out = ("--cv-folds", "5", "--cv-scores", folder / "held-out")
+    made = run("fuse", "train", folder / "trials", *sources, model, *held_out)
     assert made.exit_code == 0
     assert "held-out speakers" in made.stderr
     record = json.loads(model.read_text())
     assert record["systems"] == ["one", "two"]
     assert record["held_out_cllr"] > record["cllr"]
+    result = run("eval", folder / "trials", folder / "held-out", "--json")
+    (system,) = json.loads(result.stdout)["systems"]
+    assert system["cllr"] == pytest.approx(record["held_out_cllr"], abs=1e-6)
     assert run("fuse", "apply", model, *sources, folder / "fused").exit_code == 0
     result = run("eval", folder / "trials", *sources, folder / "fused", "--json")
     one, two, fused = json.loads(result.stdout)["systems"]

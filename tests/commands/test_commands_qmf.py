@@ -116,8 +116,14 @@ def test_quality_lowers_cllr_and_a_pipe_gives_the_same_bytes(folder):
     _measure(folder)
     model = folder / "qmf.json"
     files = (folder / "trials", folder / "scores", folder / "quality")
-    assert run("qmf", "train", *files, model).exit_code == 0
-    assert len(json.loads(model.read_text())["weights"]) == 12
+    held_out = ("--cv-folds", "4", "--cv-scores", folder / "held-out")
+    assert run("qmf", "train", *files, model, *held_out).exit_code == 0
+    record = json.loads(model.read_text())
+    assert len(record["weights"]) == 12
+    result = run("eval", files[0], folder / "held-out", "--json")
+    (system,) = json.loads(result.stdout)["systems"]
+    assert system["cllr"] == pytest.approx(record["held_out_cllr"], abs=1e-6)
+    assert record["held_out_cllr"] > record["cllr"]
     assert run("qmf", "apply", model, *files[1:], folder / "llr").exit_code == 0
     result = run("eval", files[0], files[1], folder / "llr", "--json")
     before, after = json.loads(result.stdout)["systems"]

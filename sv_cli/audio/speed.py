@@ -64,7 +64,8 @@ def play(waveforms: Tensor, speeds: Tensor, factors: Sequence[float], num_sample
     """
     if len(factors) == 1:
         return waveforms
-    played = waveforms[:, :num_samples].clone()
+    missing = max(0, num_samples - waveforms.shape[1])  # where all are played slower
+    played = torch.nn.functional.pad(waveforms, (0, missing))[:, :num_samples].clone()
     for number, factor in enumerate(factors[1:], start=1):
         rows = torch.nonzero(speeds == number)[:, 0].to(waveforms.device)
         if len(rows):

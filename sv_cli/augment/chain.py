@@ -137,16 +137,14 @@ def load_files(
 ) -> dict[str, Recordings]:
     """Return kind -> utterance -> int16 samples, of the kinds that occur in the scenes."""
     needed = _needed_kinds(settings)
-    files: dict[str, Recordings] = {}
     shelves = _Shelves(settings, sample_rate, audio_root)
-    for kind, scene in needed.items():
-        found = shelves.files(kind)
-        if found:
-            files[kind] = found
-        elif scene != "noise":
-            _refuse(settings, kind, scene)
+    found = {kind: shelves.files(kind) for kind in needed}
+    files = {kind: recordings for kind, recordings in found.items() if recordings}
     if "noise" in settings.scenes and not any(kind in files for kind in settings.pool):
         _refuse(settings, settings.pool[0], "noise")
+    for kind, scene in needed.items():
+        if kind not in files and scene != "noise":
+            _refuse(settings, kind, scene)
     return files
 
 
@@ -188,7 +186,7 @@ class _Shelves:
 
 
 def _needed_kinds(settings: AugmentSettings) -> dict[str, str]:
-    """Return kind -> a scene that takes from it."""
+    """Return kind -> a scene that takes from it; `noise` only where no scene insists on it."""
     kinds_of = {
         "noise": settings.pool,
         "music": ("music",),

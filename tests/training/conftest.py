@@ -42,3 +42,27 @@ def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     label = lambda a, b: "target" if a[1] == b[1] else "nontarget"  # noqa: E731
     write("trials", [f"{a[0]} {b[0]} {label(a, b)}" for a, b in pairs])
     return data
+
+
+@pytest.fixture(scope="session")
+def rooms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data directories `musan` (noise, music and speech by their ids) and `rir`."""
+    root = tmp_path_factory.mktemp("rooms")
+    rng = np.random.Generator(np.random.PCG64(8))
+    decay = np.exp(-np.arange(2000) / 300)
+    for folder, names, count, envelope in (
+        (
+            "musan",
+            [f"{kind}-{i}" for kind in ("noise", "music", "speech") for i in range(4)],
+            9000,
+            1,
+        ),
+        ("rir", ["rir-0", "rir-1"], 2000, decay),
+    ):
+        home = root / folder
+        home.mkdir()
+        for name in names:
+            wave = np.clip(0.1 * rng.standard_normal(count) * envelope, -1, 1)
+            soundfile.write(home / f"{name}.wav", wave, RATE, subtype="PCM_16")
+        (home / "wav.scp").write_text("".join(f"{n} {home}/{n}.wav\n" for n in names))
+    return root

@@ -78,6 +78,33 @@ def test_two_processes_resume_to_the_same_bits(voices: Path, tmp_path: Path) -> 
     assert_same_bits(tmp_path / "whole", tmp_path / "killed")
 
 
+@pytest.fixture(scope="module")
+def augmented(
+    voices: Path, rooms: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[str], Path]:
+    """Return options with every effect at work, and the directory of a whole run with them."""
+    options = [f"--set=augment.{item}" for item in (
+        "chain=speaker-net", f"musan={rooms}/musan", f"rir={rooms}/rir",
+        "gain_prob=0.5", "spec.prob=0.7",
+    )]  # fmt: skip
+    whole = tmp_path_factory.mktemp("augmented") / "whole"
+    run(command(voices, whole, *options))
+    return options, whole
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_augmented_run_resumes_to_the_same_bits(
+    voices: Path, augmented: tuple[list[str], Path], tmp_path: Path, workers: int
+) -> None:
+    """Killed with so many reading workers, resumed with others."""
+    options, whole = augmented
+    killed, resumed = (f"--set=data.num_workers={count}" for count in (workers, 2 - workers))
+    kill_after(command(voices, tmp_path, *options, killed), tmp_path, 5)
+    assert not (tmp_path / "final.pt").exists()
+    run(command(voices, tmp_path, *options, resumed, "--resume"))
+    assert_same_bits(whole, tmp_path)
+
+
 def test_torchrun_and_num_procs_are_the_same_engine(voices: Path, tmp_path: Path) -> None:
     run(command(voices, tmp_path / "ours", "--num-procs", "2", "--set", "num_epochs=1"))
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

@@ -119,3 +119,49 @@ def test_dev_trials_must_be_in_the_dev_data(voices: Path, tmp_path: Path) -> Non
     paths = RunPaths(str(voices), str(tmp_path / "exp"), str(voices), str(trials))
     with pytest.raises(TableError, match="`s9-u9`"):
         run_training(settings(num_epochs=1), paths)
+
+
+def augmented(rooms: Path, **changes: object) -> dict[str, object]:
+    folders = {"musan": f"{rooms}/musan", "rir": f"{rooms}/rir"}
+    return {"chain": "wespeaker", **folders, **changes}
+
+
+def test_speeds_make_classes_that_the_model_file_names(
+    voices: Path, rooms: Path, tmp_path: Path
+) -> None:
+    paths = RunPaths(str(voices), str(tmp_path / "exp"))
+    result = run_training(settings(num_epochs=1, augment=augmented(rooms)), paths)
+    assert result.steps == 7
+    file = torch.load(tmp_path / "exp" / "final.pt", weights_only=True)
+    speakers = [f"s{i}" for i in range(6)]
+    assert file["speakers"] == [prefix + s for prefix in ("", "sp0.9-", "sp1.1-") for s in speakers]
+    told = (tmp_path / "exp" / "log.jsonl").read_text()
+    assert "NaN" not in told
+
+
+def test_workers_do_not_change_an_augmented_run(voices: Path, rooms: Path, tmp_path: Path) -> None:
+    for workers in (0, 2):
+        data = {"chunk_seconds": 0.8, "num_workers": workers}
+        chain = augmented(rooms, spec={"prob": 1.0})
+        paths = RunPaths(str(voices), str(tmp_path / str(workers)))
+        run_training(settings(num_epochs=1, data=data, augment=chain), paths)
+    one, other = final_weights(tmp_path / "0"), final_weights(tmp_path / "2")
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_stored_features_take_masks_and_nothing_else(
+    voices: Path, rooms: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for path in voices.iterdir():
+        (data / path.name).write_bytes(path.read_bytes())
+    made = CliRunner().invoke(app, ["make-fbank", str(data), "--window-type", "hamming"])
+    assert made.exit_code == 0, made.output
+    source = {"chunk_seconds": 0.8, "num_workers": 0, "source": "feats"}
+    paths = RunPaths(str(data), str(tmp_path / "exp"))
+    with pytest.raises(SettingsError, match=r"feats\.scp can only be masked"):
+        run_training(settings(data=source, augment=augmented(rooms)), paths)
+    masks = {"spec": {"prob": 1.0}}
+    result = run_training(settings(num_epochs=1, data=source, augment=masks), paths)
+    assert result.steps == 7

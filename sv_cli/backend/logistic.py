@@ -119,7 +119,8 @@ def fit_logistic(
     rows = np.asarray(features, dtype=np.float64)
     is_target = np.asarray(target, dtype=np.bool_)
     _check(rows, is_target, p_target)
-    mean, scale = rows.mean(axis=0), rows.std(axis=0)
+    # one feature after the other: no copy of all of them
+    mean, scale = np.array([(row.mean(), row.std()) for row in rows.T]).reshape(-1, 2).T
     scale = np.where(scale > 1e-12 * (1 + np.abs(mean)), scale, np.inf)  # constants get weight 0
     problem = _standardise(rows, is_target, mean, scale, p_target=p_target, ridge=ridge)
     parameters, steps = _minimise(problem)

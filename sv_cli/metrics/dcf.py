@@ -107,7 +107,7 @@ def min_dcf(sweep: Sweep, point: OperatingPoint) -> tuple[float, float]:
     """
     cost = costs(sweep, point)
     best = int(np.argmin(cost))
-    return float(cost[best]), float(sweep.thresholds[best])
+    return float(cost[best]), sweep.threshold(best)
 
 
 def act_dcf(scores: ArrayLike, target: ArrayLike, point: OperatingPoint) -> float:

@@ -20,7 +20,11 @@ def eer(sweep: Sweep) -> tuple[float, float]:
     >>> eer(error_rates([0.1, 0.4, 0.6, 0.9], [False, True, False, True]))
     (0.5, 0.5)
     """
-    return _crossing(sweep.p_miss, sweep.p_fa, sweep.thresholds)
+    p_miss, p_fa = sweep.p_miss, sweep.p_fa
+    after = int(np.argmax(p_miss >= p_fa))
+    gaps = np.abs(p_miss[after - 1 : after + 1] - p_fa[after - 1 : after + 1])
+    nearest = after if gaps[1] <= gaps[0] else after - 1
+    return interpolated_eer(p_miss, p_fa), sweep.threshold(nearest)
 
 
 def interpolated_eer(p_miss: np.ndarray, p_fa: np.ndarray) -> float:
@@ -31,13 +35,6 @@ def interpolated_eer(p_miss: np.ndarray, p_fa: np.ndarray) -> float:
     below = p_miss[after] - p_fa[after]
     share = above / (above + below)
     return float(p_miss[before] + share * (p_miss[after] - p_miss[before]))
-
-
-def _crossing(p_miss: np.ndarray, p_fa: np.ndarray, thresholds: np.ndarray) -> tuple[float, float]:
-    after = int(np.argmax(p_miss >= p_fa))
-    gaps = np.abs(p_miss - p_fa)[after - 1 : after + 1]
-    nearest = after if gaps[1] <= gaps[0] else after - 1
-    return interpolated_eer(p_miss, p_fa), float(thresholds[nearest])
 
 
 def kaldi_eer(scores: ArrayLike, target: ArrayLike) -> tuple[float, float]:

@@ -15,6 +15,8 @@ from sv_cli.metrics.sweep import Floats, Sweep
 
 Indices = NDArray[np.int64]
 
+_BLOCK_POINTS = 1 << 16
+
 
 @dataclass(frozen=True)
 class Pav:
@@ -60,7 +62,7 @@ def hull_corners(false_alarms: Floats, misses: Floats) -> Indices:
 
     Points run from accepting all (misses 0) to rejecting all (false alarms 0).
     """
-    kept = np.arange(len(misses))
+    kept = np.flatnonzero(_is_corner(false_alarms, misses))
     # A point on or above the line between its neighbours is no corner, whatever else is dropped
     # in the same pass. Passes shrink the set quickly; the slow rest is walked with a stack.
     while len(kept) > 512:
@@ -73,11 +75,13 @@ def hull_corners(false_alarms: Floats, misses: Floats) -> Indices:
 
 def _is_corner(x: Floats, y: Floats) -> NDArray[np.bool_]:
     """Tell which points lie strictly below the line between their two neighbours."""
-    before_x, before_y = x[1:-1] - x[:-2], y[1:-1] - y[:-2]
-    after_x, after_y = x[2:] - x[1:-1], y[2:] - y[1:-1]
     corner = np.ones(len(x), dtype=np.bool_)
-    # x descends, y ascends; the turn is to the right (clockwise) at a corner
-    corner[1:-1] = before_x * after_y - before_y * after_x < 0
+    for start in range(0, max(len(x) - 2, 0), _BLOCK_POINTS):
+        part = slice(start, start + _BLOCK_POINTS + 2)  # with a neighbour on each side
+        step_x, step_y = np.diff(x[part]), np.diff(y[part])
+        # x descends, y ascends; the turn is to the right (clockwise) at a corner
+        turn = step_x[:-1] * step_y[1:] - step_y[:-1] * step_x[1:]
+        corner[start + 1 : start + 1 + len(turn)] = turn < 0
     return corner
 
 

@@ -131,10 +131,10 @@ def threshold_at(sweep: Sweep, at: str, threshold: float) -> Threshold:
 def threshold_for_p_fa(sweep: Sweep, rate: float) -> float:
     """Return the lowest threshold whose false-alarm rate is at most `rate`."""
     first = int(np.argmax(sweep.p_fa <= rate))
-    return float(sweep.thresholds[first])
+    return sweep.threshold(first)
 
 
 def threshold_for_p_miss(sweep: Sweep, rate: float) -> float:
     """Return the highest threshold whose miss rate is at most `rate`."""
     above = int(np.argmax(sweep.p_miss > rate))
-    return float(sweep.thresholds[above - 1])
+    return sweep.threshold(above - 1)

@@ -58,10 +58,19 @@ class Sweep:
     @cached_property
     def thresholds(self) -> Floats:
         """A threshold for each point: halfway between neighbours, -inf and inf at the ends."""
-        low, high = self.values[:-1], self.values[1:]
-        middle = 0.5 * low + 0.5 * high
-        inner = np.where(middle > low, middle, high)  # neighbouring floats have no middle
+        inner = _between(self.values[:-1], self.values[1:])
         return np.concatenate([[-np.inf], inner, [np.inf]])
+
+    def threshold(self, point: int) -> float:
+        """Return the threshold at one point; of 10^8 trials, all would take a gigabyte."""
+        if point in (0, len(self.values)):
+            return float(np.inf if point else -np.inf)
+        return float(_between(self.values[point - 1], self.values[point]))
+
+
+def _between(low: Floats, high: Floats) -> Floats:
+    middle = 0.5 * low + 0.5 * high
+    return np.where(middle > low, middle, high)  # neighbouring floats have no middle
 
 
 def error_rates(scores: ArrayLike, target: ArrayLike) -> Sweep:
@@ -92,8 +101,10 @@ def error_rates(scores: ArrayLike, target: ArrayLike) -> Sweep:
     values, is_target = values[order], is_target[order]
     del order
     ends = last_of_equal(values)
+    values = values[ends]
     rejected_targets = np.cumsum(is_target, dtype=np.int64)[ends]
-    return sweep_of_counts(values[ends], ends + 1, rejected_targets)
+    ends += 1
+    return sweep_of_counts(values, ends, rejected_targets)
 
 
 def sweep_of_counts(

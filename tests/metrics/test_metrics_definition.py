@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sv_cli.errors import ShapeError, TableError
+from sv_cli.metrics import pav
 from sv_cli.metrics.cllr import cllr, min_cllr
 from sv_cli.metrics.dcf import POINTS, OperatingPoint, act_dcf, min_dcf, parse_points
 from sv_cli.metrics.eer import eer, kaldi_eer
@@ -100,6 +102,17 @@ def test_thresholds_reproduce_their_operating_points(drawn):
         accepted = scores >= threshold
         assert np.mean(~accepted[target]) == pytest.approx(p_miss)
         assert np.mean(accepted[~target]) == pytest.approx(p_fa)
+    one_by_one = [sweep.threshold(point) for point in range(len(sweep.misses))]
+    assert one_by_one == sweep.thresholds.tolist()
+
+
+@given(trials(), st.integers(1, 5))
+def test_corners_are_found_block_by_block(drawn, num_points):
+    sweep = error_rates(*drawn)
+    whole = pav._is_corner(sweep.false_alarms, sweep.misses)
+    with mock.patch.object(pav, "_BLOCK_POINTS", num_points):
+        parts = pav._is_corner(sweep.false_alarms, sweep.misses)
+    np.testing.assert_array_equal(parts, whole)
 
 
 @given(trials())

@@ -31,6 +31,11 @@ bench: $(VENV)/installed-dev
 	$(BIN)/pip install -q -e ".[bench]"
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
+# Pages that svtool writes about itself; tests hold them equal to it.
+docs: $(VENV)/installed
+	env -u HF_ENDPOINT $(BIN)/svtool models --markdown > docs/models.md.new
+	mv docs/models.md.new docs/models.md
+
 clean:
 	rm -rf $(VENV) demo build dist
 

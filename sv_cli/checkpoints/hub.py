@@ -17,6 +17,16 @@ from sv_cli.errors import CheckpointError, SettingsError
 from sv_cli.settings.model import nearest
 
 SCHEME = "hub:"
+# Projects whose weights `svtool import` reads: key -> title.
+TITLES: dict[str, str] = {
+    "wespeaker": "WeSpeaker",
+    "3dspeaker": "3D-Speaker",
+    "speaker-net": "speaker-net",
+    "taoruijie": "TaoRuijie",
+    "speechbrain": "SpeechBrain",
+    "wavlm": "WavLM",
+    "w2v-bert": "w2v-BERT",
+}
 TIMEOUT_SECONDS = 30
 
 
@@ -75,6 +85,11 @@ def _modelscope(name: str, revision: str, file: str, model: str) -> Published:
 def _wespeaker(name: str, model: str) -> Published:
     files = ("avg_model.pt", "config.yaml")
     return Published(f"Wespeaker/{name}", "huggingface", "main", files, "wespeaker", model)
+
+
+def _wavlm(name: str, model: str) -> Published:
+    files = ("pytorch_model.bin",)
+    return Published(f"microsoft/{name}", "huggingface", "main", files, "wavlm", model)
 
 
 _ROWS: tuple[Published, ...] = (
@@ -167,6 +182,13 @@ _ROWS: tuple[Published, ...] = (
     Published(
         "TaoRuijie/ECAPA-TDNN", "github", "main", ("exps/pretrain.model",),
         "taoruijie", "ecapa_taoruijie_c1024",
+    ),
+    _wavlm("wavlm-base", "wavlm_base"),
+    _wavlm("wavlm-base-plus", "wavlm_base_plus"),
+    _wavlm("wavlm-large", "wavlm_large"),
+    Published(
+        "facebook/w2v-bert-2.0", "huggingface", "main", ("model.safetensors",), "w2v-bert",
+        "w2vbert2_mfa",
     ),
 )  # fmt: skip
 PUBLISHED: dict[str, Published] = {row.name: row for row in _ROWS}

@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+from fake_corpora import build_corpora
+
 READER_LEFT = "the reader of the output went away"
 REPOSITORY = Path(__file__).parents[1]
 PARTS = ("train", "cohort", "dev", "eval")
@@ -100,7 +102,7 @@ def build_world(folder: Path) -> Path:
 def enter_world(world: Path, folder: Path) -> Path:
     """Return a copy of the world for one example: tables copied, audio linked, `out` empty."""
     for entry in world.iterdir():
-        if entry.name in ("recordings", "bin"):
+        if entry.name in ("recordings", "bin", "corpora"):
             (folder / entry.name).symlink_to(entry)
         elif entry.is_dir():
             shutil.copytree(entry, folder / entry.name, ignore=shutil.ignore_patterns("audio"))
@@ -117,6 +119,7 @@ def _make(folder: Path) -> None:
         if run.returncode:
             raise RuntimeError(f"`svtool {line}` ended with {run.returncode}:\n{run.stderr}")
     _write_weights(folder / "wespeaker" / "avg_model.pt")
+    build_corpora(folder / "corpora")
     (folder / "recordings").symlink_to(folder / "data" / "audio")
     gender = dict(
         line.split()

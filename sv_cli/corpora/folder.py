@@ -3,9 +3,7 @@
 Licence: that of the recordings. From: your own disk.
 """
 
-import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,18 +11,13 @@ from pydantic import Field
 
 from sv_cli import logs
 from sv_cli.corpora.corpus import Corpus, Job, Prepared
+from sv_cli.corpora.files import AUDIO_SUFFIXES, walk
 from sv_cli.errors import SettingsError, TableError, name_some
 from sv_cli.settings.model import Settings
 
 if TYPE_CHECKING:
     from sv_cli.corpora.listing import Listed, Measured
 
-# What libsndfile reads; other files are left out with a count.
-AUDIO_SUFFIXES = frozenset(
-    f".{name}"
-    for names in ("wav flac ogg oga opus mp3", "sph nist aiff aif aifc au snd w64 rf64 caf")
-    for name in names.split()
-)
 _FIELD = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 _SHARE = re.compile(r"^([A-Za-z0-9_.-]+)=([0-9.]+)$")
 
@@ -88,7 +81,7 @@ def list_folder(source: Path, pattern: str) -> "list[Listed]":
 
 
 def _one_folder_a_speaker(source: Path) -> list[tuple[str, dict[str, str]]]:
-    files = list(_walk(source))
+    files = list(walk(source))
     audio = [path for path in files if Path(path).suffix.lower() in AUDIO_SUFFIXES]
     if len(audio) < len(files):
         logs.info(f"{len(files) - len(audio)} files are no audio by their names, left out")
@@ -110,7 +103,7 @@ def _one_folder_a_speaker(source: Path) -> list[tuple[str, dict[str, str]]]:
 
 def _match_pattern(source: Path, pattern: str) -> list[tuple[str, dict[str, str]]]:
     expression = compile_pattern(pattern)
-    files = list(_walk(source))
+    files = list(walk(source))
     matches = [(path, expression.fullmatch(path)) for path in files]
     found = [(path, match.groupdict()) for path, match in matches if match]
     if not found:
@@ -152,21 +145,6 @@ def _extra_columns(fields: dict[str, str]) -> dict[str, str]:
         for name, value in fields.items()
         if name not in ("spk", "utt")
     }
-
-
-def _walk(source: Path) -> Iterator[str]:
-    """Yield paths relative to `source`, sorted; links are followed once, hidden names left out."""
-    seen: set[tuple[int, int]] = set()
-    for folder, folders, files in os.walk(source, followlinks=True):
-        status = Path(folder).stat()
-        place = (status.st_dev, status.st_ino)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if place in seen:
-            folders.clear()
-            continue
-        seen.add(place)
-        below = Path(folder).relative_to(source)
-        yield from ((below / name).as_posix() for name in sorted(files) if not name.startswith("."))
 
 
 def _stem(path: str) -> str:

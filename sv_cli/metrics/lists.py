@@ -25,7 +25,11 @@ KNOWN_LISTS: tuple[KnownList, ...] = (
     KnownList("VoxSRC 2020 validation", 263486),
     KnownList("VoxSRC 2021 validation", 60000),
     KnownList("VoxSRC 2022 validation", 305196),
+    KnownList("VoxSRC 2023 validation", 49987, 25645),
     KnownList("CN-Celeb1 evaluation", 3484292),
+    KnownList("3D-Speaker cross-device", 180000),
+    KnownList("3D-Speaker cross-distance", 180000),
+    KnownList("3D-Speaker cross-dialect", 175163),
 )
 
 
@@ -44,12 +48,19 @@ def digest_trials(trials: Iterable[tuple[str, str, bool]]) -> str:
     `id10270/x6uYqmx31kE/00001.wav` and Kaldi's `id10270-x6uYqmx31kE-00001` are one utterance.
     """
     lines = sorted(
-        f"{_canonical(enroll)} {_canonical(test)} {int(target)}\n"
+        f"{canonical_name(enroll)} {canonical_name(test)} {int(target)}\n"
         for enroll, test, target in trials
     )
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
 
-def _canonical(utt: str) -> str:
-    stem = utt[:-4] if utt.endswith((".wav", ".m4a")) else utt
+def canonical_name(utt: str) -> str:
+    """Return the name of an utterance as Kaldi spells it: `/` is `-`, and no suffix.
+
+    Examples
+    --------
+    >>> canonical_name("id10270/x6uYqmx31kE/00001.wav")
+    'id10270-x6uYqmx31kE-00001'
+    """
+    stem = utt[:-4] if utt.endswith((".wav", ".m4a")) else utt.removesuffix(".flac")
     return stem.replace("/", "-")

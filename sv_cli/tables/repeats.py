@@ -45,6 +45,10 @@ class Repeats:
         self._file: IO[bytes] | None = None
         self._count = 0
 
+    def __del__(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
     def add(self, codes: Codes) -> None:
         """Take note of some more numbers.
 
@@ -72,7 +76,7 @@ class Repeats:
 
         try:
             if self._file is None:
-                self._file = TemporaryFile(prefix="svtool-")  # noqa: SIM115 - ends with this object
+                self._file = TemporaryFile(prefix="svtool-")  # noqa: SIM115 - closed with this object
             for codes in self._codes:
                 self._file.write(np.ascontiguousarray(codes).data)
         except OSError as error:

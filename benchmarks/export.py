@@ -34,7 +34,7 @@ from sv_cli.models.registry import MODELS, build_model, find_model
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
-from drawn_models import draw_weights, smallest  # noqa: E402
+from drawn_models import draw_weights, of_every_family  # noqa: E402
 
 RECORDINGS = ROOT.parent / "shared" / "data" / "wav"
 NUM_RECORDINGS = 5
@@ -57,8 +57,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    chosen = smallest()
-    parser.add_argument("--models", nargs="+", default=[n for n in MODELS if n in chosen])
+    parser.add_argument("--models", nargs="+", default=of_every_family())
     parser.add_argument("--audio", nargs="+", help="recordings to compare on")
     parser.add_argument("--rounds", type=int, default=5)
     return parser.parse_args()

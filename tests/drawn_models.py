@@ -16,6 +16,14 @@ def smallest() -> set[str]:
     return set(chosen.values()) - SELF_SUPERVISED
 
 
+def of_every_family() -> list[str]:
+    """The smallest name of each family and project, without the self-supervised ones."""
+    chosen: dict[tuple[str, str], str] = {}
+    for name, entry in sorted(MODELS.items(), key=lambda item: item[1].parameters):
+        chosen.setdefault((entry.family, entry.source), name)
+    return [name for name in MODELS if name in set(chosen.values()) - SELF_SUPERVISED]
+
+
 def draw_weights(encoder: SpeakerEncoder) -> SpeakerEncoder:
     """Give weights and norms values that keep activations of the size that training does."""
     generator = torch.Generator().manual_seed(5)

@@ -3,12 +3,14 @@
 By default two small networks; `-m slow` takes one of each family and project, and every pooling.
 """
 
+import warnings
 from pathlib import Path
+from shutil import which
 
 import numpy as np
 import pytest
 import torch
-from drawn_models import draw_weights, smallest
+from drawn_models import draw_weights, of_every_family
 
 from sv_cli.checkpoints.export import export_onnx
 from sv_cli.checkpoints.model_file import LoadedModel, ModelFile, load_model, save_model
@@ -27,8 +29,7 @@ QUICK = ("xvector_3dspeaker", "resnet18")
 SMALL_XVECTOR = {"hidden_dim": 32, "stats_dim": 48, "embedding_dim": 16}
 EVERY = [
     name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
-    for name in MODELS
-    if name in smallest()
+    for name in of_every_family()
 ]
 
 
@@ -66,6 +67,21 @@ def check_parity(folder: Path, loaded: LoadedModel) -> None:
 @pytest.mark.parametrize("name", EVERY)
 def test_onnx_gives_the_embeddings(name: str, tmp_path: Path) -> None:
     check_parity(tmp_path, save(tmp_path / "model.pt", name))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(which("g++") is None, reason="torch.compile needs g++ on the CPU")
+@pytest.mark.parametrize("name", of_every_family())
+def test_compiled_networks_give_the_embeddings(name: str) -> None:
+    encoder = draw_weights(build_model(name)).requires_grad_(False)
+    draw = torch.Generator().manual_seed(1)
+    feats = torch.randn(2, 200, encoder.feat_dim, generator=draw)
+    torch.compiler.reset()
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about its own insides
+        expected = encoder(feats)
+        found = torch.compile(encoder, dynamic=False, fullgraph=True)(feats)
+    assert (found - expected).abs().max() <= PARITY * expected.abs().max()
 
 
 @pytest.mark.slow

@@ -108,11 +108,12 @@ def read_embeddings(source: str, *, wanted: str = "xvector.scp") -> EmbeddingTab
     Raises
     ------
     TableError
-        When an item is no vector, sizes differ, a value is NaN or infinite, or nothing is there.
+        When an item is no vector, sizes differ, a value is NaN or infinite, a vector is zero, or
+        nothing is there.
     """
     spec = parse_rspecifier(source, wanted=wanted)
     ids, matrix = read_plain_vectors(spec) or _read_any(source, wanted)
-    _refuse_non_finite(source, ids, matrix)
+    _refuse_broken(source, ids, matrix)
     info = _read_model_info(spec.beside)
     if info and info.embedding_dim != matrix.shape[1]:
         raise TableError(
@@ -252,14 +253,22 @@ def _misfit(source: str, key: str, array: Array, ids: list[str]) -> TableError:
     )
 
 
-def _refuse_non_finite(source: str, ids: list[str], matrix: NDArray[np.float32]) -> None:
+def _refuse_broken(source: str, ids: list[str], matrix: NDArray[np.float32]) -> None:
     # A sum of squares is finite only where every value is, and needs no second matrix.
-    with np.errstate(over="ignore", invalid="ignore"):
-        suspects = np.flatnonzero(~np.isfinite(np.einsum("ij,ij->i", matrix, matrix)))
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        squares = np.einsum("ij,ij->i", matrix, matrix)
+    suspects = np.flatnonzero(~np.isfinite(squares))
     bad = [ids[row] for row in suspects if not np.isfinite(matrix[row]).all()]
     if bad:
         raise TableError(
-            f"`{source}`: {len(bad)} embeddings hold NaN or infinity: {name_some(bad)}"
+            f"`{source}`: {len(bad)} embeddings hold NaN or infinity: {name_some(bad)}",
+            hint="extract them again; they have no score",
+        )
+    zero = [ids[row] for row in np.flatnonzero(squares == 0) if not matrix[row].any()]
+    if zero:
+        raise TableError(
+            f"`{source}`: {len(zero)} embeddings are zero vectors: {name_some(zero)}",
+            hint="a zero vector has no direction; extract them again or take them out",
         )
 
 

@@ -1,7 +1,7 @@
 """Graphs of ONNX: front-end and network are converted apart, joined, and cut apart again.
 
 Converted in one piece, the length of everything in the network would be an expression in the
-number of samples, over which the converter broods ten times as long. The value between the two
+number of samples, over which the converter can brood for minutes. The value between the two
 is called `features`.
 """
 

@@ -25,8 +25,8 @@ def import_weights(
     project: Annotated[
         str | None,
         typer.Option(
-            help="Where the weights come from: wespeaker, 3dspeaker, speaker-net, taoruijie or"
-            " speechbrain [default: detected].",
+            help="Where the weights come from: wespeaker, 3dspeaker, speaker-net, taoruijie,"
+            " speechbrain, wavlm or w2v-bert [default: detected].",
             show_default=False,
         ),
     ] = None,
@@ -46,6 +46,7 @@ def import_weights(
 
     Project, network, sizes and pooling are found from keys and shapes. `hub:NAME` fetches weights
     by their published name; `--list` names them, with project, network, address and revision.
+    A bare WavLM or w2v-BERT becomes a model whose embedding is the mean over time and layers.
 
     \b
     Examples:

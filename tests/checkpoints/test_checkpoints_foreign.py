@@ -252,7 +252,7 @@ def change(key: str, value: torch.Tensor | None) -> dict[str, torch.Tensor]:
         (lambda: change("more.weight", torch.zeros(3)), "1 unexpected"),
         (lambda: change("frame_2.conv_1d.bias", torch.zeros(7)), "1 of another shape"),
         (lambda: change("seg_2.bias", torch.full((512,), torch.nan)), "not finite"),
-        (lambda: change("frontend.upstream.weight", torch.zeros(3)), "network for its front-end"),
+        (lambda: change("frontend.upstream.weight", torch.zeros(3)), "network of its front-end"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path: Path, content, words: str) -> None:

@@ -1,7 +1,7 @@
 """Foreign weights into a model file: named, loaded strictly, tried once, with their front-end."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from sv_cli import logs
+from sv_cli.checkpoints.foreign import wavlm, wespeaker_ssl
 from sv_cli.checkpoints.foreign.detection import PROJECTS, Detected, check_project, detect
 from sv_cli.checkpoints.foreign.reading import ForeignWeights, read_weights
 from sv_cli.checkpoints.foreign.shapes import Layout
 from sv_cli.checkpoints.foreign.wespeaker import is_of_damo
 from sv_cli.checkpoints.hub import SCHEME, download, find_published
 from sv_cli.checkpoints.model_file import ModelFile, save_model
-from sv_cli.errors import CheckpointError
+from sv_cli.errors import CheckpointError, SettingsError
 from sv_cli.features.settings import (
     FRONTENDS,
     FrontendSettings,
@@ -28,6 +29,7 @@ from sv_cli.models.registry import MODELS, build_model, find_model
 from sv_cli.settings.model import build_settings
 
 TRIAL_FRAMES = 64  # enough for every network, and quick
+IN_FRONT = ("feat_dim", "embedding_dim")  # settings that every network has
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,10 @@ class Imported:
         frontend = self.model.frontend
         text = (
             f"{PROJECTS[self.project].title} {self.model.model}, embedding of"
-            f" {self.embedding_dim}, front-end {frontend_name(frontend)} of"
-            f" {frontend.feat_dim} bins"
+            f" {self.embedding_dim}, front-end {frontend_name(frontend)}"
         )
+        if frontend.kind != "waveform":
+            text += f" of {frontend.feat_dim} bins"
         if self.dropped:
             parts = [f"`{name}.*` ({count})" for name, count in self.dropped.items()]
             text += ", left out " + ", ".join(parts)
@@ -96,7 +99,8 @@ def import_published(name: str, wanted: Wanted | None = None) -> Imported:
         logs.info(f"fetching {row.url(row.files[0])}")
         path = download(row, Path(folder))
         project = wanted.project or row.project
-        imported = import_weights(path, Wanted(project, wanted.model, wanted.frontend))
+        model = wanted.model or (row.model if row.model in wavlm.BASE else None)
+        imported = import_weights(path, Wanted(project, model, wanted.frontend))
     imported.model.notes["imported_from"] = f"{SCHEME}{row.name}@{row.revision}"
     return imported
 
@@ -152,16 +156,27 @@ def _name_network(
     layout: Layout, weights: Mapping[str, Tensor], wanted: str | None
 ) -> tuple[str, dict[str, Any]]:
     """Return name and settings of the network: a registered one, else one of these sizes."""
+    if layout.backend is not None:
+        layout = _name_backend(layout, layout.backend, weights)
     if wanted is not None and wanted not in layout.names:
         # Another family: its strict loading names what does not fit.
-        kept = {key: layout.choices[key] for key in ("feat_dim", "embedding_dim")}
+        kept = {key: layout.choices[key] for key in IN_FRONT}
         return wanted, kept
     names = layout.names if wanted is None else (wanted,)
     for name in _nearest_first(names, weights):
         options = _without_defaults(name, layout.choices)
-        if _fits(_on_meta(name, options), weights):
+        if _fits(name, options, weights):
             return name, options
     return names[0], {**layout.choices, **layout.sizes}
+
+
+def _name_backend(layout: Layout, backend: Layout, weights: Mapping[str, Tensor]) -> Layout:
+    """Return the layout with the network behind its front-end among the choices."""
+    start = wespeaker_ssl.NETWORK
+    own = {key.removeprefix(start): w for key, w in weights.items() if key.startswith(start)}
+    name, options = _name_network(backend, own, None)
+    kept = {key: value for key, value in options.items() if key not in IN_FRONT}
+    return replace(layout, choices={**layout.choices, "backend": name, "backend_options": kept})
 
 
 def _nearest_first(names: Sequence[str], weights: Mapping[str, Tensor]) -> list[str]:
@@ -182,7 +197,11 @@ def _on_meta(name: str, options: Mapping[str, Any]) -> SpeakerEncoder:
         return build_model(name, **options)
 
 
-def _fits(encoder: SpeakerEncoder, weights: Mapping[str, Tensor]) -> bool:
+def _fits(name: str, options: Mapping[str, Any], weights: Mapping[str, Tensor]) -> bool:
+    try:
+        encoder = _on_meta(name, options)
+    except SettingsError:  # sizes that do not go together
+        return False
     expected = {key: value.shape for key, value in encoder.state_dict().items()}
     return expected == {key: value.shape for key, value in weights.items()}
 
@@ -199,7 +218,7 @@ def _choose_frontend(
             " deviation, which no front-end of svtool does",
             hint="`--frontend NAME` takes another, as a start for training",
         )
-    name = PROJECTS[found.project].frontend
+    name = found.layout.frontend or PROJECTS[found.project].frontend
     if found.project == "wespeaker" and is_of_damo(weights.path):
         name = "3dspeaker"
     if found.project == "speaker-net" and feat_dim == FRONTENDS["speaker-net-kaldi"].feat_dim:

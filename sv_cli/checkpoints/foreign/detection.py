@@ -15,7 +15,10 @@ from sv_cli.checkpoints.foreign import (
     speaker_net,
     speechbrain,
     threed_speaker,
+    w2vbert,
+    wavlm,
     wespeaker,
+    wespeaker_ssl,
 )
 from sv_cli.checkpoints.foreign.reading import ForeignWeights
 from sv_cli.checkpoints.foreign.shapes import Layout, Shapes
@@ -41,6 +44,8 @@ PROJECTS: dict[str, Project] = {
     "speaker-net": Project("speaker-net", speaker_net.recognise, speaker_net.FRONTEND),
     "taoruijie": Project("TaoRuijie", ecapa_taoruijie.recognise, ecapa_taoruijie.FRONTEND),
     "speechbrain": Project("SpeechBrain", speechbrain.recognise, speechbrain.FRONTEND),
+    "wavlm": Project("WavLM", wavlm.recognise, wavlm.FRONTEND),
+    "w2v-bert": Project("w2v-BERT", w2vbert.recognise, w2vbert.FRONTEND),
 }
 # Words in the names of files and folders.
 NAMES: tuple[tuple[str, str], ...] = (
@@ -97,7 +102,6 @@ def detect(
     """
     wanted = check_project(project) or (_project_of_model(model) if model else None)
     shapes = Shapes(weights.shapes, what=f"`{weights.path}`")
-    _refuse_frontend_networks(weights)
     layouts = {
         name: layout
         for name, known in PROJECTS.items()
@@ -109,10 +113,12 @@ def detect(
     chosen = next(iter(layouts))
     if len(layouts) > 1:
         chosen = _choose(weights, layouts, config)
+    layout = wavlm.prefer_named(layouts[chosen], weights.path)
     if chosen != "wespeaker":
-        return Detected(chosen, layouts[chosen])
-    layout = layouts[chosen]
-    if config is not None:
+        return Detected(chosen, layout)
+    if config is not None and layout.frontend is not None:
+        layout = wespeaker_ssl.with_config(layout, config)
+    elif config is not None:
         layout = replace(layout, choices=config.adjust(layout.choices), notes=())
     return Detected(chosen, layout, config)
 
@@ -184,14 +190,6 @@ def _claims_of_size(layouts: dict[str, Layout]) -> list[Claim]:
         if size in PROJECTS[project].embedding_dims:
             claims.append(Claim(1, project, f"its recipes have embeddings of {size}"))
     return claims
-
-
-def _refuse_frontend_networks(weights: ForeignWeights) -> None:
-    if any(key.startswith("frontend.") for key in weights.tensors):
-        raise CheckpointError(
-            f"`{weights.path}`: has a network for its front-end (`frontend.*`), which is not read",
-            hint="networks on filter banks are",
-        )
 
 
 def _unknown(weights: ForeignWeights, wanted: str | None) -> CheckpointError:

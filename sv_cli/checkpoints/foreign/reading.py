@@ -28,9 +28,15 @@ PREFIXES = (
 # Classifiers, and front-ends that hold windows and filters but nothing learned.
 CLASSIFIERS = ("projection", "loss", "speaker_loss", "classifier", "__L__")
 FRONTEND_BUFFERS = ("torchfbank", "extract_fbank")
+# A self-supervised network beside heads of other tasks, and what stands for masked steps.
+SSL_PREFIXES = ("wavlm.", "wav2vec2_bert.")
+MASKS = ("mask_emb", "masked_spec_embed")
 SELF_SUPERVISED = "backbone."  # beside a `head.*` that is no part of the embedding
 # What a user may name when the weights lie in a directory.
-USUAL_FILES = ("avg_model.pt", "embedding_model.ckpt", "encoder.ckpt", "pretrain.model")
+USUAL_FILES = (
+    "avg_model.pt", "embedding_model.ckpt", "encoder.ckpt", "pretrain.model", "model.safetensors",
+    "pytorch_model.bin",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,7 @@ def _strip(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int], list[
     dropped: Counter[str] = Counter()
     stripped: list[str] = []
     while True:
-        state = _drop(state, dropped, (*CLASSIFIERS, *FRONTEND_BUFFERS))
+        state = _drop(state, dropped, (*CLASSIFIERS, *FRONTEND_BUFFERS, *MASKS))
         if stripped and stripped[-1] == SELF_SUPERVISED:
             return state, dict(dropped), stripped
         prefix = _shared_prefix(state)
@@ -157,6 +163,9 @@ def _strip(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int], list[
             return state, dict(dropped), stripped
         if prefix == SELF_SUPERVISED:
             state = _drop(state, dropped, ("head",))
+        if prefix in SSL_PREFIXES:
+            heads = {key.split(".", 1)[0] for key in state if not key.startswith(prefix)}
+            state = _drop(state, dropped, tuple(heads))
         state = {key.removeprefix(prefix): value for key, value in state.items()}
         stripped.append(prefix)
 
@@ -173,6 +182,9 @@ def _drop(state: dict[str, Any], dropped: Counter[str], parts: tuple[str, ...]) 
 
 
 def _shared_prefix(state: dict[str, Any]) -> str | None:
+    for prefix in SSL_PREFIXES:
+        if any(key.startswith(prefix) for key in state):
+            return prefix
     for prefix in PREFIXES:
         others = [key for key in state if not key.startswith(prefix)]
         if prefix == SELF_SUPERVISED:

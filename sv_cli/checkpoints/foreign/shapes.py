@@ -18,11 +18,11 @@ class Shapes(Mapping[str, tuple[int, ...]]):
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]], *, what: str) -> None:
         self._shapes = shapes
-        self._what = what
+        self.what = what
 
     def __getitem__(self, key: str) -> tuple[int, ...]:
         if key not in self._shapes:
-            raise CheckpointError(f"{self._what}: a part of a network only, has no `{key}`")
+            raise CheckpointError(f"{self.what}: a part of a network only, has no `{key}`")
         return self._shapes[key]
 
     def __contains__(self, key: object) -> bool:
@@ -33,6 +33,14 @@ class Shapes(Mapping[str, tuple[int, ...]]):
 
     def __len__(self) -> int:
         return len(self._shapes)
+
+    def select(self, wanted: Callable[[str], bool]) -> "Shapes":
+        """Return the shapes whose keys are wanted."""
+        return Shapes({key: self[key] for key in self if wanted(key)}, what=self.what)
+
+    def rename(self, ours: Callable[[str], str]) -> "Shapes":
+        """Return the shapes under other keys."""
+        return Shapes({ours(key): shape for key, shape in self.items()}, what=self.what)
 
     def has(self, part: str) -> bool:
         """Tell whether some key has `part` in it."""
@@ -60,14 +68,14 @@ class Shapes(Mapping[str, tuple[int, ...]]):
         """Return `total / parts`, which must be whole, as the shape of `key` says."""
         if parts <= 0 or total % parts or total <= 0:
             raise CheckpointError(
-                f"{self._what}: `{key}` {self[key]} does not fit the layers before it"
+                f"{self.what}: `{key}` {self[key]} does not fit the layers before it"
             )
         return total // parts
 
     def _axis(self, key: str, axis: int) -> int:
         shape = self[key]
         if len(shape) <= axis:
-            raise CheckpointError(f"{self._what}: `{key}` has the shape {shape}")
+            raise CheckpointError(f"{self.what}: `{key}` has the shape {shape}")
         return shape[axis]
 
 
@@ -87,6 +95,10 @@ class Layout:
         The project's key -> ours.
     notes : tuple of str
         What was taken for granted.
+    frontend : str or None
+        Name of the front-end where it is not the project's.
+    backend : Layout or None
+        Network behind a learned front-end; its renamed weights are those of `head.network`.
     """
 
     names: tuple[str, ...]
@@ -94,6 +106,8 @@ class Layout:
     sizes: Mapping[str, Any] = field(default_factory=dict)
     rename: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict
     notes: tuple[str, ...] = ()
+    frontend: str | None = None
+    backend: "Layout | None" = None
 
 
 @dataclass(frozen=True)

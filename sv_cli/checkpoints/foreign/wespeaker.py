@@ -1,7 +1,8 @@
 """WeSpeaker: `avg_model.pt`, with or without its `config.yaml`.
 
 A checkpoint is a flat state dict: the network's keys, `projection.*` (the classifier) and, with a
-learned front-end, `frontend.*`. Keys are ours but for the fusing blocks of ERes2Net.
+learned front-end (`wespeaker_ssl`), `frontend.*`. Keys are ours but for the fusing blocks of
+ERes2Net.
 """
 
 import re
@@ -11,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sv_cli.checkpoints.foreign import trunks
+from sv_cli.checkpoints.foreign import trunks, wespeaker_ssl
 from sv_cli.checkpoints.foreign.shapes import Layout, Shapes, pooling_of, sees_context
 from sv_cli.models.registry import MODELS
 
@@ -31,6 +32,8 @@ _OF_DAMO = re.compile(r"(campplus|eres2net)_cn_comm?o[mn]")
 
 def recognise(shapes: Shapes) -> Layout | None:
     """Return the network of these keys, or none where WeSpeaker has no such network."""
+    if wespeaker_ssl.has_frontend(shapes):
+        return wespeaker_ssl.recognise(shapes, recognise)
     for test, read in _FAMILIES:
         if test(shapes):
             return read(shapes)

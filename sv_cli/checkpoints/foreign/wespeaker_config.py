@@ -15,6 +15,7 @@ from sv_cli.settings.model import build_settings
 
 CONFIG_NAME = "config.yaml"
 UNLEARNED_POOLINGS = ("TSTP", "TAP", "TSDP")
+FRONTENDS = ("fbank", "s3prl", "w2vbert")
 # Ours -> theirs, in `dataset_args.fbank_args`.
 FBANK_ARGUMENTS = {
     "num_mel_bins": "num_mel_bins",
@@ -31,6 +32,20 @@ class WespeakerConfig:
     model: str
     model_args: Mapping[str, Any] = field(default_factory=dict)
     dataset_args: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def frontend_args(self) -> Mapping[str, Any]:
+        """Arguments of a learned front-end."""
+        return self.dataset_args.get(f"{self.dataset_args.get('frontend')}_args") or {}
+
+    @property
+    def subtracts_mean(self) -> bool:
+        """Whether the mean over time is subtracted from the features."""
+        return bool(self.dataset_args.get("cmvn", True)) and bool(self._cmvn.get("norm_mean", True))
+
+    @property
+    def _cmvn(self) -> Mapping[str, Any]:
+        return self.dataset_args.get("cmvn_args") or {}
 
     def adjust(self, choices: Mapping[str, Any]) -> dict[str, Any]:
         """Return the choices read from shapes, with what the configuration adds to them.
@@ -65,20 +80,20 @@ class WespeakerConfig:
             When the features are none that svtool computes.
         """
         data = self.dataset_args
-        cmvn = data.get("cmvn_args") or {}
         kind = data.get("frontend", "fbank")
-        if kind != "fbank" or cmvn.get("norm_var"):
-            what = f"frontend {kind}" if kind != "fbank" else "variance normalisation"
+        if kind not in FRONTENDS or self._cmvn.get("norm_var"):
+            what = f"frontend {kind}" if kind not in FRONTENDS else "variance normalisation"
             raise CheckpointError(
                 f"`{self.path}`: {what} is no front-end of svtool",
                 hint="`--frontend NAME` takes another at your own risk",
             )
-        fbank = data.get("fbank_args") or {}
+        fbank = data.get("fbank_args") or {} if kind == "fbank" else {}
         values = {
             ours: fbank[theirs] for ours, theirs in FBANK_ARGUMENTS.items() if theirs in fbank
         }
         values["sample_rate"] = data.get("resample_rate", settings.sample_rate)
-        values["mean_norm"] = bool(data.get("cmvn", True)) and bool(cmvn.get("norm_mean", True))
+        if kind == "fbank":
+            values["mean_norm"] = self.subtracts_mean
         merged = {**settings.model_dump(), **values}
         return build_settings(FrontendSettings, merged, where=str(self.path))
 

@@ -1,20 +1,20 @@
 """Cosine scoring from tables to tables: listed trials, or the whole rectangle."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sv_cli.atomic import atomic_path
-from sv_cli.backend.cosine import Rows, Selected, dot_pairs, iterate_dense, select_dense
+from sv_cli.backend.cosine import Rows, dot_pairs, iterate_dense, select_dense
 from sv_cli.backend.score_origin import Origin, write_origin
 from sv_cli.backend.sides import Average, Side, Sides, read_sides
 from sv_cli.backend.trial_scores import score_list
 from sv_cli.errors import SettingsError
-from sv_cli.tables.scores import format_scores
-from sv_cli.tables.specifier import open_output
+from sv_cli.tables.scores import format_scores, write_parts
 from sv_cli.tables.text import write_table
+from sv_cli.workers import torchrun_rank
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,48 @@ class Limits:
 
     top_k: int | None = None
     threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of a rectangle is scored: a run of test rows, or of enrolments in an array."""
+
+    num_shards: int = 1
+    shard: int = 1
+
+    def rows(self, count: int) -> slice:
+        """Return the rows of this part."""
+        first, end = (count * place // self.num_shards for place in (self.shard - 1, self.shard))
+        return slice(first, end)
+
+    def name(self, target: str) -> str:
+        """Return where this part is written: `scores.2` and `scores.2.npy` for the second."""
+        if self.num_shards == 1 or target == "-":
+            return target  # the standard output of this job is its part
+        if target.endswith(".npy"):
+            return f"{target[:-4]}.{self.shard}.npy"
+        return f"{target}.{self.shard}"
+
+
+def settle_share(num_shards: int, shard: int, *, dense: bool) -> Share:
+    """Return the share of this process: what is asked for, or its rank under torchrun.
+
+    Raises
+    ------
+    SettingsError
+        When there is no such shard, torchrun and `--num-shards` both share the work, or a list of
+        trials is to be shared.
+    """
+    rank, world_size = torchrun_rank()
+    if not dense and max(world_size, num_shards) > 1:
+        raise SettingsError(
+            "only the work of `--dense` is shared", hint="cut the list of trials: `split -n l/4`"
+        )
+    if world_size > 1 and num_shards > 1:
+        raise SettingsError("torchrun shares the work already; leave out `--num-shards`")
+    if shard > num_shards:
+        raise SettingsError(f"`--shard {shard}`: shards count from 1 to {num_shards}")
+    return Share(num_shards, shard) if world_size == 1 else Share(world_size, rank + 1)
 
 
 @dataclass(frozen=True)
@@ -63,11 +105,15 @@ def score_trials(files: Sequence[str], options: ScoreOptions) -> tuple[int, int]
     return counts
 
 
-def score_rectangle(files: Sequence[str], options: ScoreOptions, limits: Limits) -> int:
+def score_rectangle(
+    files: Sequence[str], options: ScoreOptions, limits: Limits, share: Share
+) -> int:
     """Score all enrolments with all tests; `files` are (enroll, test, scores).
 
     A name that ends in `.npy` receives the rectangle as a memory-mapped float32 array (num_enroll,
-    num_test), with the keys beside it; any other a list of scores.
+    num_test), with the keys beside it; any other a list of scores. A share of it has some of the
+    rows of the array, or the scores of some of the tests: the lists of all shares one after the
+    other are the whole list.
 
     Returns
     -------
@@ -78,34 +124,41 @@ def score_rectangle(files: Sequence[str], options: ScoreOptions, limits: Limits)
     if target.endswith(".npy"):
         if limits != Limits():
             raise SettingsError("a `.npy` array is whole; `--top-k` and `--threshold` make a list")
-        return _write_array(target, options.read(enroll, test))
+        sides = options.read(enroll, test)
+        return _write_array(target, _part(sides.enroll, share), sides.test)
     sides = options.read(enroll, test)
-    ids = sides.enroll.ids, sides.test.ids
+    tests = _part(sides.test, share)
     num_scores = 0
-    with open_output(target) as stream:
-        for kept in _selected(sides, limits):
+
+    def lines() -> Iterator[bytes]:
+        nonlocal num_scores
+        for kept in select_dense(sides.enroll.matrix, tests.matrix, **asdict(limits)):
             num_scores += len(kept.score)
-            for text in format_scores(ids, kept.enroll, kept.test, kept.score):
-                stream.write(text)
+            yield from format_scores(
+                (sides.enroll.ids, tests.ids), kept.enroll, kept.test, kept.score
+            )
+
+    write_parts(target, lines())
     write_origin(target, Origin(sides.model_hash, "score"))
     return num_scores
 
 
-def _selected(sides: Sides, limits: Limits) -> Iterator[Selected]:
-    return select_dense(
-        sides.enroll.matrix, sides.test.matrix, top_k=limits.top_k, threshold=limits.threshold
-    )
+def _part(side: Side, share: Share) -> Side:
+    if share.num_shards == 1:
+        return side
+    rows = share.rows(len(side.ids))
+    return Side(side.ids[rows], side.matrix[rows])
 
 
-def _write_array(target: str, sides: Sides) -> int:
-    shape = (len(sides.enroll.ids), len(sides.test.ids))
+def _write_array(target: str, enroll: Side, test: Side) -> int:
+    shape = (len(enroll.ids), len(test.ids))
     with atomic_path(target) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-        for rows, scores in iterate_dense(sides.test.matrix, sides.enroll.matrix):
+        for rows, scores in iterate_dense(test.matrix, enroll.matrix):
             array[rows] = scores
         array.flush()
         del array
-    for side, name in ((sides.enroll, "enroll"), (sides.test, "test")):
+    for side, name in ((enroll, "enroll"), (test, "test")):
         write_table(f"{target}.{name}", _numbered(side), sort=False)
     return shape[0] * shape[1]
 

@@ -36,6 +36,10 @@ def score(
     threshold: Annotated[
         float | None, typer.Option(help="With --dense: only scores not below this cosine.")
     ] = None,
+    num_shards: Annotated[
+        int, typer.Option(min=1, help="With --dense: jobs that share the tests.")
+    ] = 1,
+    shard: Annotated[int, typer.Option(min=1, help="Which of them this is, from 1.")] = 1,
     allow_missing: AllowMissing = False,
     max_skipped: MaxSkipped = 0,
     force: Force = False,
@@ -43,7 +47,8 @@ def score(
     r"""Score trials by the cosine of their embeddings.
 
     With `--dense` there is no table of trials: every enrolment is scored with every test, into a
-    list, or into a memory-mapped array when SCORES ends in `.npy`.
+    list, or into a memory-mapped array when SCORES ends in `.npy`. `--num-shards N --shard I`, or
+    torchrun, does one part and writes SCORES.I (the list) or SCORES.I.npy (rows of the array).
 
     \b
     Examples:
@@ -57,14 +62,16 @@ def score(
     if not dense and (top_k is not None or threshold is not None):
         raise SettingsError("`--top-k` and `--threshold` belong to `--dense`")
     average = _average(length_norm=length_norm, score_mean=score_mean)
-    files = _arguments([trials, enroll, test, scores], dense=dense)
-    refuse_overwrite(files[-1], force=force or files[-1] == "-")
     from sv_cli.backend import score_job
 
+    files = _arguments([trials, enroll, test, scores], dense=dense)
+    share = score_job.settle_share(num_shards, shard, dense=dense)
+    files[-1] = share.name(files[-1])
+    refuse_overwrite(files[-1], force=force or files[-1] == "-")
     options = score_job.ScoreOptions(submean, enroll_spk2utt, average, allow_missing)
     if dense:
         limits = score_job.Limits(top_k, threshold)
-        done, skipped = score_job.score_rectangle(files, options, limits), 0
+        done, skipped = score_job.score_rectangle(files, options, limits, share), 0
     else:
         done, skipped = score_job.score_trials(files, options)
     finish(f"wrote {done} scores", done=done, skipped=skipped, max_skipped=max_skipped)

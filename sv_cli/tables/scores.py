@@ -23,6 +23,7 @@ _LINES_A_WRITE = 1 << 16
 
 Rows = NDArray[np.integer]
 Floats = NDArray[np.floating]
+Names = tuple[Sequence[str], Sequence[str]]
 
 
 @dataclass
@@ -139,9 +140,7 @@ def write_chunks(target: str, ids: PairIds, chunks: Iterable[PairChunk]) -> int:
     return num_scores
 
 
-def format_scores(
-    ids: tuple[Sequence[str], Sequence[str]], enroll: Rows, test: Rows, scores: Floats
-) -> Iterator[bytes]:
+def format_scores(ids: Names, enroll: Rows, test: Rows, scores: Floats) -> Iterator[bytes]:
     """Give `enroll test score` lines with 9 significant digits, some thousand at a time.
 
     Parameters

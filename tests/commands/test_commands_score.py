@@ -200,3 +200,41 @@ def test_repeated_pairs_are_named(world):
     assert result.exit_code == 1
     assert f"(lines 3 and {len(lines) + 1})" in message(result)
     assert not (world / "out").exists()
+
+
+def test_shards_of_a_rectangle_are_the_whole(world, monkeypatch):
+    both = [world / "emb", world / "emb"]
+    monkeypatch.setattr("sv_cli.backend.cosine.RECTANGLE_CELLS", 500)
+    for options in ([], ["--top-k", 2], ["--threshold", 0.9]):
+        assert run("score", "--dense", *both, world / "all", *options, "--force").exit_code == 0
+        for shard in (1, 2, 3):
+            share = ["--num-shards", 3, "--shard", shard, "--force"]
+            assert run("score", "--dense", *both, world / "all", *options, *share).exit_code == 0
+        parts = [(world / f"all.{shard}").read_bytes() for shard in (1, 2, 3)]
+        assert all(parts)
+        assert b"".join(parts) == (world / "all").read_bytes()
+
+
+def test_each_process_of_torchrun_writes_its_rows_of_the_array(world, monkeypatch):
+    both = [world / "emb", world / "emb"]
+    assert run("score", "--dense", *both, world / "all.npy").exit_code == 0
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    for rank in range(4):
+        monkeypatch.setenv("RANK", str(rank))
+        assert run("score", "--dense", *both, world / "all.npy").exit_code == 0
+    parts = [np.load(world / f"all.{shard}.npy") for shard in range(1, 5)]
+    np.testing.assert_allclose(np.concatenate(parts), np.load(world / "all.npy"), atol=1e-6)
+    assert (world / "all.2.npy.enroll").read_text().split()[0] == world.utts[15]
+    shared = run("score", "--dense", *both, world / "x", "--num-shards", 2, "--shard", 1)
+    assert shared.exit_code == 2
+    assert "shares the work already" in message(shared)
+
+
+def test_shards_that_cannot_be(world):
+    both = [world / "emb", world / "emb"]
+    result = run("score", "--dense", *both, world / "all", "--num-shards", 2, "--shard", 3)
+    assert result.exit_code == 2
+    assert "shards count from 1 to 2" in message(result)
+    result = run("score", world / "trials", *both, world / "out", "--num-shards", 2)
+    assert result.exit_code == 2
+    assert "only the work of `--dense` is shared" in message(result)

@@ -46,7 +46,9 @@ def score_list(
 
     def score(chunk: PairChunk) -> PairChunk:
         found = pairs.find(chunk)
-        return replace(found.chunk, score=scorer(found.enroll, found.test))
+        return replace(
+            found.chunk, score=scorer(found.enroll, found.test).astype(np.float64, copy=False)
+        )
 
     return score_stream(stream, score, target)
 

@@ -44,6 +44,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("extract", "extract:extract", "Extract speaker embeddings."),
     ("mean", "mean:mean", "Average embeddings by speaker or enrolment model."),
     ("score", "score:score", "Score trials by the cosine."),
+    ("score-job", "score_job:score_job", "Score what is new, night after night."),
     ("identify", "identify:identify", "Find the speaker of each test among all enrolled."),
     ("asnorm", "asnorm:asnorm", "Normalise scores by a cohort."),
     ("plda", "", "Train, adapt and score by PLDA, in Kaldi's format."),

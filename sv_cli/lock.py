@@ -45,7 +45,7 @@ def _hold(place: Path, output: str, command: str) -> Iterator[None]:
     except OSError as error:
         raise SvError(f"cannot write `{place}`: {error.strerror or error}") from error
     try:
-        _say_left_behind(descriptor, place)
+        _clear_left_behind(descriptor, place)
         _write_holder(descriptor, command)
         yield
     finally:
@@ -88,10 +88,18 @@ def _is_at(descriptor: int, place: Path) -> bool:
         return False
 
 
-def _say_left_behind(descriptor: int, place: Path) -> None:
+def _clear_left_behind(descriptor: int, place: Path) -> None:
+    """Say whose lock was left behind, and remove the temporary files of that process."""
     before = _holder(descriptor)
-    if before:
-        logs.info(f"`{place}` was left behind by {before}, which is gone")
+    if not before:
+        return
+    logs.info(f"`{place}` was left behind by {before}, which is gone")
+    record = json.loads(os.pread(descriptor, 4096, 0))
+    if record["host"] == socket.gethostname():
+        pattern = f".*.{int(record['pid'])}-*.tmp"
+        found = place.parent.rglob(pattern) if place.name == ".lock" else place.parent.glob(pattern)
+        for path in found:
+            path.unlink(missing_ok=True)
 
 
 def _write_holder(descriptor: int, command: str) -> None:

@@ -101,8 +101,11 @@ def _emit(level: str, message: str, fields: dict[str, Any]) -> None:
 
 
 def _write(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+    try:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+    except OSError:  # its reader went away, or its disk is full: the work goes on unheard
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 class Progress(Protocol):

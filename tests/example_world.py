@@ -44,6 +44,14 @@ _STEPS = (
     "plda lda data/train/spk2utt emb/train plda/lda.mat --dim 8",
 )
 
+_JOB = """\
+model = "exp/eres2net"
+recordings = "recordings"
+enroll = "emb/dev"
+out = "out/job"
+settle_seconds = 0
+"""
+
 
 def environment(folder: Path) -> dict[str, str]:
     """Return the environment in which `svtool` is this checkout, in a shell, too."""
@@ -120,6 +128,7 @@ def _make(folder: Path) -> None:
             raise RuntimeError(f"`svtool {line}` ended with {run.returncode}:\n{run.stderr}")
     _write_weights(folder / "wespeaker" / "avg_model.pt")
     build_corpora(folder / "corpora")
+    (folder / "job.toml").write_text(_JOB)
     (folder / "recordings").symlink_to(folder / "data" / "audio")
     gender = dict(
         line.split()

@@ -1,0 +1,1 @@
+"""Jobs that run again and again: what is new is done, once."""

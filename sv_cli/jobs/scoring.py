@@ -1,0 +1,163 @@
+"""Scores of one recording after the other against an enrolled set that is read once.
+
+Each recording is scored alone, so that its scores do not depend on which others are new.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv_cli.backend.asnorm import (
+    CohortStats,
+    apply_norm,
+    check_cohort,
+    check_deviation,
+    cohort_stats,
+)
+from sv_cli.backend.calibration import Calibration, DecisionThreshold
+from sv_cli.backend.center import normalize_length, subtract_mean
+from sv_cli.backend.cosine import dot_pairs
+from sv_cli.backend.score_model import check_scores, read_score_model
+from sv_cli.backend.score_origin import Origin, common_hash, embedding_hash
+from sv_cli.backend.sides import read_sides
+from sv_cli.errors import TableError, name_some
+from sv_cli.jobs.settings import JobSettings
+from sv_cli.tables.embeddings import read_embeddings
+from sv_cli.tables.text import encode
+from sv_cli.tables.trials import read_trials
+
+Vector = NDArray[np.float32]
+
+
+class Scorer:
+    """The enrolled set, and what is done to a score: normalised, calibrated, decided.
+
+    Parameters
+    ----------
+    settings : JobSettings
+    model_hash : str
+        Of the model that makes the embeddings; tables of another model are refused.
+
+    Raises
+    ------
+    TableError
+        When a table is wrong, or of another model.
+    """
+
+    def __init__(self, settings: JobSettings, model_hash: str) -> None:
+        sides = read_sides(
+            settings.enroll,
+            settings.enroll,
+            submean=settings.submean,
+            enroll_spk2utt=settings.enroll_spk2utt,
+        )
+        common_hash((settings.model, model_hash), (settings.enroll, sides.model_hash))
+        self.enroll, self._mean = sides.enroll, sides.mean
+        self._top_n = settings.top_n
+        self._cohort = None if settings.cohort is None else self._read_cohort(settings, model_hash)
+        self._stats: CohortStats | None = None
+        if self._cohort is not None:
+            self._stats = cohort_stats(self.enroll.matrix, self._cohort, top_n=self._top_n)
+            check_deviation(self._stats, self.enroll.ids, what="enrolled")
+        origin = Origin(model_hash, "score" if settings.cohort is None else "asnorm")
+        self._calibration = _read_calibration(settings, origin)
+        if self._calibration is not None:
+            origin = Origin(model_hash, "calibrate")
+        self._threshold = _read_threshold(settings, origin)
+
+    def _read_cohort(self, settings: JobSettings, model_hash: str) -> Vector:
+        table = read_embeddings(str(settings.cohort))
+        common_hash((settings.model, model_hash), (table.source, embedding_hash(table)))
+        check_cohort(len(table), settings.top_n)
+        if self._mean is not None:
+            subtract_mean(table.matrix, self._mean)
+        return normalize_length(table.matrix, table.ids, what="cohort embeddings")
+
+    def rows(self, key: str, embedding: Vector, against: Sequence[str] | None) -> bytes:
+        """Return the lines `enroll test score [accept|reject]` of a recording.
+
+        Parameters
+        ----------
+        embedding : (embedding_dim,) float32
+        against : sequence of str or None
+            Those to score it against; None for all.
+
+        Raises
+        ------
+        SvError
+            When the embedding has no direction, or no deviation against the cohort.
+        """
+        test = embedding[None].astype(np.float32)
+        if self._mean is not None:
+            subtract_mean(test, self._mean)
+        normalize_length(test, [key])
+        ids = self.enroll.ids if against is None else list(against)
+        rows = self.enroll.rows(ids)
+        none = np.zeros(len(rows), dtype=np.int32)
+        scores = self._normalize(
+            dot_pairs(self.enroll.matrix, test, enroll_rows=rows, test_rows=none), key, test, rows
+        )
+        if self._calibration is not None:
+            scores = self._calibration.apply(scores)
+        return encode("".join(self._lines(ids, key, scores)))
+
+    def _normalize(
+        self, scores: Vector, key: str, test: Vector, rows: NDArray[np.int32]
+    ) -> NDArray[np.float64]:
+        raw = scores.astype(np.float64)
+        if self._cohort is None or self._stats is None:
+            return raw
+        stats = cohort_stats(test, self._cohort, top_n=self._top_n)
+        check_deviation(stats, [key], what="recordings")
+        none = np.zeros(len(rows), dtype=np.int32)
+        return apply_norm(raw, self._stats, stats, enroll_rows=rows, test_rows=none)
+
+    def _lines(self, ids: Sequence[str], key: str, scores: NDArray[np.float64]) -> list[str]:
+        if self._threshold is None:
+            words = [""] * len(ids)
+        else:
+            accepted = (scores >= self._threshold).tolist()
+            words = [" accept" if yes else " reject" for yes in accepted]
+        values = zip(ids, scores.tolist(), words, strict=True)
+        return [f"{enroll} {key} {score:.9g}{word}\n" for enroll, score, word in values]
+
+
+def read_pairs(trials: str, enroll_ids: Sequence[str]) -> dict[str, list[str]] | None:
+    """Return those whom each recording is to be scored against; None for `all` with all.
+
+    Raises
+    ------
+    TableError
+        When the list is wrong, or names someone who is not enrolled.
+    """
+    if trials == "all":
+        return None
+    table = read_trials(trials)
+    missing = set(table.enroll_ids) - set(enroll_ids)
+    if missing:
+        raise TableError(
+            f"`{trials}`: {len(missing)} are not enrolled: {name_some(sorted(missing))}",
+            hint="add them to `enroll`, or take them out of the list",
+        )
+    pairs: defaultdict[str, list[str]] = defaultdict(list)
+    for enroll, test in table.pairs():
+        pairs[test].append(enroll)
+    return dict(pairs)
+
+
+def _read_calibration(settings: JobSettings, origin: Origin) -> Calibration | None:
+    if settings.calibration is None:
+        return None
+    made = read_score_model(settings.calibration, Calibration)
+    check_scores(made, origin, path=settings.calibration, source=settings.enroll)
+    return made
+
+
+def _read_threshold(settings: JobSettings, origin: Origin) -> float | None:
+    if settings.threshold is None or isinstance(settings.threshold, float | int):
+        return settings.threshold
+    made = read_score_model(settings.threshold, DecisionThreshold)
+    check_scores(made, origin, path=settings.threshold, source=settings.enroll)
+    return made.threshold

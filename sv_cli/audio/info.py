@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from sv_cli.audio.recording import open_recording
+from sv_cli.audio.recording import Recording, open_recording
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,11 @@ def audio_info(rx: str, *, audio_root: str | Path | None = None) -> AudioInfo:
         When `rx` cannot be read as audio.
     """
     with open_recording(rx, audio_root=audio_root) as recording:
-        return AudioInfo(
-            recording.num_samples, recording.sample_rate, recording.channels, recording.format
-        )
+        return audio_form(recording)
+
+
+def audio_form(recording: Recording) -> AudioInfo:
+    """Return the form of an open recording."""
+    return AudioInfo(
+        recording.num_samples, recording.sample_rate, recording.channels, recording.format
+    )

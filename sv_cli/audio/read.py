@@ -1,11 +1,13 @@
 """A wav.scp entry or a segment of one -> a mono float32 waveform in [-1, 1]."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sv_cli.audio.info import AudioInfo, audio_form
 from sv_cli.audio.notices import say_once
 from sv_cli.audio.recording import Recording, open_recording
 from sv_cli.audio.resample import resample
@@ -99,6 +101,22 @@ def read_span(
         waveform = _read(recording, first, count, channel, rx)
     _say_resampling(rate, sample_rate, rx)
     return resample(waveform, rate, sample_rate)[:num_samples]
+
+
+def read_chosen_span(
+    rx: str,
+    choose: Callable[[AudioInfo], tuple[int, int]],
+    *,
+    channel: int | None = None,
+    audio_root: str | Path | None = None,
+) -> NDArray[np.float32]:
+    """Read the samples (start, count) that `choose` picks by the form of the recording.
+
+    The recording is opened once, so this is what training reads its crops by.
+    """
+    with open_recording(rx, audio_root=audio_root) as recording:
+        start, count = choose(audio_form(recording))
+        return _read(recording, start, count, channel, rx)
 
 
 def _read(

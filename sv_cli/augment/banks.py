@@ -62,7 +62,7 @@ class SoundBank:
         else:
             windows = self.samples.unfold(0, length, 1)
             pieces = windows[torch.from_numpy(firsts).to(self.samples.device)]
-        return pieces.float().div_(_FULL_SCALE)
+        return pieces * (1.0 / _FULL_SCALE)
 
     @property
     def num_bytes(self) -> int:

@@ -65,13 +65,15 @@ class Augmenter:
         Utterances to which nothing is done keep their bits.
         """
         out = waveforms
+        if draws.scenes.any():
+            out = waveforms.clone()
         if len(draws.reverb_rows) and self._reverb is not None:
             rows = self._to_device(draws.reverb_rows)
             wet = self._reverb(out[rows], self._to_device(draws.rirs))
-            out = out.index_copy(0, rows, self._leveled(wet))
+            out.index_copy_(0, rows, self._leveled(wet))
         for layer in draws.layers:
             if len(layer.rows):
-                out = self._add(out, layer)
+                self._add(out, layer)
         if self.settings.gain_prob > 0:
             out = change_level(out, self._to_device(draws.gain_db).to(out.dtype))
         return out
@@ -89,7 +91,7 @@ class Augmenter:
         banks = f"; files: {counts}; {size:.0f} MiB a process" if counts else ""
         return f"augmentation `{self.settings.chain}`{banks}"
 
-    def _add(self, waveforms: Tensor, layer: Sources) -> Tensor:
+    def _add(self, waveforms: Tensor, layer: Sources) -> None:
         rows, owners = np.unique(layer.rows, return_inverse=True)
         sources = self.sounds.cut(layer.files, layer.places, self._num_samples)
         index = self._to_device(rows)
@@ -100,7 +102,7 @@ class Augmenter:
             self._to_device(layer.snr).float(),
             self.settings.mix,
         )
-        return waveforms.index_copy(0, index, self._leveled(noisy))
+        waveforms.index_copy_(0, index, self._leveled(noisy))
 
     def _leveled(self, waveforms: Tensor) -> Tensor:
         return normalize_peak(waveforms, self.settings.mix.peak_floor)

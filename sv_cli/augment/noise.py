@@ -18,7 +18,7 @@ def add_sources(
     speech : (batch, num_samples) float32
     sources : (num_sources, num_samples) float32
     owners : (num_sources,) int64
-        Utterance that each belongs to; every utterance has at least one.
+        Utterance that each belongs to, ascending; every utterance has at least one.
     snr : (num_sources,) float32
         Ratio in dB to the power of the speech: of each source, or with `babble` = `sum` of the
         sum of an utterance's sources, which then all bring the same number.
@@ -43,6 +43,8 @@ def add_sources(
         floor = settings.power_floor
         wanted = (power[owners] + floor) / 10.0 ** (snr / 10.0)
         weights = (wanted / (source_power + floor)).sqrt()
+    if len(sources) == len(speech):
+        return torch.addcmul(speech, sources, weights[:, None])
     return speech.index_add(0, owners, sources * weights[:, None])
 
 

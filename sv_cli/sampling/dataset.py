@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sv_cli.audio.info import audio_info
-from sv_cli.audio.read import read_span
+from sv_cli.audio.info import AudioInfo
+from sv_cli.audio.read import read_chosen_span
 from sv_cli.audio.speed import num_context_samples, num_input_samples
 from sv_cli.errors import AudioError, TableError
 from sv_cli.sampling.labels import SpeedClasses
@@ -94,28 +94,32 @@ class WaveformCrops:
         self, utterance: Utterance, rng: np.random.Generator, count: int, context: int
     ) -> NDArray[np.float32]:
         """Return `count` samples, and `context` more before and behind, zeros past the ends."""
-        info = audio_info(utterance.rx, audio_root=self._audio_root)
+        before = 0
+
+        def choose(info: AudioInfo) -> tuple[int, int]:
+            nonlocal before
+            first, last = self._bounds(utterance, info)
+            spare = last - first - count
+            start = first + (int(rng.integers(spare + 1)) if spare > 0 else 0)
+            begin = max(first, start - context)
+            before = context - (start - begin)
+            return begin, min(last, start + count + context) - begin
+
+        samples = read_chosen_span(
+            utterance.rx, choose, channel=utterance.channel, audio_root=self._audio_root
+        )
+        if context == 0 or len(samples) < count:
+            samples = repeat_to(samples, count)
+        behind = count + 2 * context - before - len(samples)
+        return np.pad(samples, (before, behind)) if before or behind else samples
+
+    def _bounds(self, utterance: Utterance, info: AudioInfo) -> tuple[int, int]:
         if info.sample_rate != self._sample_rate:
             raise AudioError(
                 f"sample rate {info.sample_rate} instead of {self._sample_rate}",
                 hint="bring the recordings to one rate before training",
             )
-        first, last = span_in_samples(utterance, info.num_samples, info.sample_rate)
-        spare = last - first - count
-        start = first + (int(rng.integers(spare + 1)) if spare > 0 else 0)
-        begin, end = max(first, start - context), min(last, start + count + context)
-        samples = read_span(
-            utterance.rx,
-            begin,
-            end - begin,
-            channel=utterance.channel,
-            audio_root=self._audio_root,
-        )
-        if spare < 0 or context == 0:
-            samples = repeat_to(samples, count)
-        before = context - (start - begin)
-        behind = count + 2 * context - before - len(samples)
-        return np.pad(samples, (before, behind)) if before or behind else samples
+        return span_in_samples(utterance, info.num_samples, info.sample_rate)
 
 
 class FeatureCrops:

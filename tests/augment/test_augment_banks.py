@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import NUM_SAMPLES, RATE, loud
+from known_recordings import NUM_SAMPLES, RATE, loud
 
 from sv_cli.augment.banks import RirBank, SoundBank, read_files
 from sv_cli.augment.chain import load_augmenter, load_files

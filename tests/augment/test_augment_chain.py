@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import NUM_SAMPLES
+from known_recordings import NUM_SAMPLES
 
 from sv_cli.augment.chain import Augmenter
 from sv_cli.augment.draw import ALL_SCENES, NUM_CHANCES, SCENE

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from conftest import NUM_SAMPLES, response
 from hypothesis import given
 from hypothesis import strategies as st
+from known_recordings import NUM_SAMPLES, response
 from scipy.signal import fftconvolve
 
 from sv_cli.augment import reverb

@@ -120,12 +120,11 @@ def _threshold(text: str | None, sides: Sides) -> float | None:
 
 
 def _warn_of_enrolled_tests(sides: Sides) -> None:
-    """Say that a test which is enrolled itself finds itself."""
-    if sides.enroll.counts is not None:  # averaged models: their utterances have other keys
-        return
-    both = [key for key in sides.test.ids if key in sides.enroll.index]
+    """Say that a test which is enrolled itself is no test."""
+    enrolled = sides.enroll.utts or sides.enroll.index
+    both = sum(key in enrolled for key in sides.test.ids)
     if both:
-        logs.warn(f"{len(both)} tests are enrolled themselves, and find themselves")
+        logs.warn(f"{both} of {len(sides.test.ids)} tests are enrolled themselves")
 
 
 @dataclass(frozen=True)

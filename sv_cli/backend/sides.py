@@ -41,12 +41,15 @@ class Side:
         Utterances of each enrolment model; None for one each.
     num_left_out : int
         Enrolment models of which no utterance has an embedding.
+    utts : frozenset of str
+        Utterances that enrolment models are averaged of.
     """
 
     ids: list[str]
     matrix: NDArray[np.float32]
     counts: NDArray[np.int64] | None = None
     num_left_out: int = 0
+    utts: frozenset[str] = frozenset()
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -188,4 +191,6 @@ def _average(
     if average != "scores":
         # the mean of scores is the score of the mean of unit vectors, left as long as it is
         normalize_length(means, groups.ids, what="enrolment models")
-    return Side(groups.ids, means, groups.counts, len(spk2utt) - len(groups.ids))
+    num_left_out = len(spk2utt) - len(groups.ids)
+    utts = frozenset(utt for listed in spk2utt.values() for utt in listed)
+    return Side(groups.ids, means, groups.counts, num_left_out, utts)

@@ -58,7 +58,7 @@ def identify(
       $ svtool identify emb/dev emb/eval out/best --enroll-spk2utt data/dev/spk2utt --top-k 3
       $ svtool calibrate threshold data/dev/trials scores/dev.cosine out/threshold.json
       $ svtool identify emb/dev emb/eval out/speakers --threshold out/threshold.json
-      $ cat emb/eval/xvector.ark | svtool identify emb/cohort ark:- --threshold 0.9 | grep unknown
+      $ cat emb/eval/xvector.ark | svtool identify emb/cohort ark:- --threshold 0.9 | sort -g -k4
 
     \b
     See also: score, calibrate threshold, extract

@@ -131,7 +131,10 @@ def test_enrolled_utterances_have_the_speakers_of_the_table(world):
     right = sum(utt[:3] == spk[:3] for utt, _, spk, _ in found)
     assert f"({right} of 12)" in result.stderr
     result = run("identify", world / "emb", world / "test", *speakers)
-    assert "12 tests are enrolled themselves" in result.stderr
+    assert "12 of 12 tests are enrolled themselves" in result.stderr
+    models = ["--enroll-spk2utt", world / "enroll.spk2utt"]
+    result = run("identify", world / "emb", world / "emb", world / "out", *models)
+    assert "48 of 60 tests are enrolled themselves" in result.stderr
 
 
 def test_a_threshold_file_is_that_of_the_model_and_of_cosines(world):

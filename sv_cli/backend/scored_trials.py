@@ -78,7 +78,8 @@ def read_scored_trials(
     others = [iterate_scores(one, ids=first.ids) for one in score_sources]
     parts = list(iterate_joined(first, others, allow_missing=allow_missing))
     trials = Trials.of_chunk(first.ids, concatenate([chunk for chunk, _ in parts]))
-    stacked = np.concatenate([columns for _, columns in parts], axis=1)
+    columns = zip(*[scores for _, scores in parts], strict=True)
+    stacked = np.stack([np.concatenate(column) for column in columns])
     num_missing = 0
     if allow_missing:
         present = np.asarray(~np.isnan(stacked).any(axis=0), dtype=np.bool_)

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 def iterate_joined(
     first: PairStream, others: Sequence[PairStream], *, allow_missing: bool = False
-) -> Iterator[tuple[PairChunk, Floats]]:
+) -> Iterator[tuple[PairChunk, list[Floats]]]:
     """Yield rows of `first` with the score that each of the others gives them.
 
     As long as all list the same pairs in the same order, one chunk of each is in memory. From the
@@ -37,7 +37,7 @@ def iterate_joined(
     Yields
     ------
     chunk : PairChunk
-    scores : (num_others, num_rows) float64
+    scores : list of (num_rows,) float64, one of each other list
 
     Raises
     ------
@@ -53,7 +53,7 @@ def iterate_joined(
         if not len(chunk):
             return
         num_done += len(chunk)
-        yield chunk, np.stack([part.scores for part in parts])
+        yield chunk, [part.scores for part in parts]
     named = ", ".join(f"`{other.source}`" for other in others)
     logs.info(
         f"`{first.source}` and {named} differ after line {num_done}: what follows is joined in "
@@ -66,7 +66,7 @@ def iterate_joined(
         _join(trials, Scores.of_chunk(first.ids, rest), other.source, allow_missing)
         for other, rest in zip(others, rests, strict=True)
     ]
-    yield chunk, np.stack(columns)
+    yield chunk, columns
 
 
 def _rest(stream: PairStream, taken: PairChunk) -> PairChunk:

@@ -65,6 +65,14 @@ def test_systems_are_joined_by_key(folder):
     assert "1 trials have no score: `s9-1 s9-2`" in result.stderr
 
 
+def test_one_system_is_calibrated(folder):
+    model = folder / "fusion.json"
+    assert run("fuse", "train", folder / "trials", folder / "one", model).exit_code == 0
+    result = run("fuse", "apply", model, folder / "one")
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) == len((folder / "one").read_text().splitlines())
+
+
 def test_the_number_of_systems_must_be_that_of_training(folder):
     model = folder / "fusion.json"
     run("fuse", "train", folder / "trials", folder / "one", folder / "two", model)

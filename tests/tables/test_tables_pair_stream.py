@@ -104,7 +104,7 @@ def joined(folder, sources, **options):
     others = [iterate_scores(f"{folder}/{name}", ids=first.ids) for name in sources]
     parts = list(iterate_joined(first, others, **options))
     chunk = concatenate([part for part, _ in parts])
-    return named(first, chunk), np.concatenate([scores for _, scores in parts], axis=1)
+    return named(first, chunk), np.concatenate([np.stack(scores) for _, scores in parts], axis=1)
 
 
 @given(PAIRS, CHUNKS, st.integers(0, 20), st.randoms(use_true_random=False))

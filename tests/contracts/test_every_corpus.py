@@ -10,6 +10,7 @@ from sv_cli.cli import app
 from sv_cli.corpora.registry import CORPORA
 from sv_cli.tables.datadir import validate
 
+PAGE = Path(__file__).parents[2] / "docs" / "corpora.md"
 OWN = ("folder", "csv", "demo")  # not published anywhere
 # Corpus -> its fake tree, and what it needs besides.
 TREES = {
@@ -60,6 +61,13 @@ def test_its_help_has_description_licence_address_and_examples(name: str) -> Non
     words = " ".join(result.stdout.split())
     for text in (CORPORA[name].summary, f"Licence: {CORPORA[name].licence}", "Examples:"):
         assert " ".join(text.split()) in words
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_the_page_of_corpora_has_its_row(name: str) -> None:
+    rows = [line for line in PAGE.read_text().splitlines() if line.startswith(f"| `{name}` |")]
+    assert rows
+    assert CORPORA[name].origin in rows[0]
 
 
 @pytest.mark.parametrize("name", TREES)

@@ -84,7 +84,8 @@ def _expected_log(speech: Floats) -> Floats:
     at_zero = -0.5 * (np.euler_gamma + np.log(2))
     inside = np.interp(speech, grid, at_zero + np.concatenate([[0.0], np.cumsum(steps)]))
     far = np.maximum(speech, grid[-1])
-    return np.where(speech < grid[-1], inside, np.log(far) - 0.5 / far**2 - 0.75 / far**4)
+    outside = np.log(far) - 0.5 / far**2 - 0.75 / far**4
+    return np.asarray(np.where(speech < grid[-1], inside, outside), dtype=np.float64)
 
 
 def measure_snr(

@@ -1,6 +1,6 @@
 """`svtool identify`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -66,8 +66,8 @@ def identify(
     from sv_cli.backend import identify_job as job
 
     refuse_overwrite(out, force=force)
-    average = "unit" if length_norm else "embeddings"
     groups = (enroll_spk2utt, enroll_utt2spk)
+    average: Literal["unit", "embeddings"] = "unit" if length_norm else "embeddings"
     enrolling = job.EnrollOptions(submean, *groups, average, allow_missing)
     wanted = job.IdentifyOptions(top_k, threshold, tuple(utt2spk or ()))
     found = job.identify((enrolled, test, out), enrolling, wanted)

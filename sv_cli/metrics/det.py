@@ -21,6 +21,7 @@ from sv_cli.metrics.sweep import Bools, Floats, Sweep, error_rates
 SUFFIXES = (".png", ".svg", ".pdf")
 TICKS_PERCENT = (0.01, 0.03, 0.1, 0.3, 1, 2, 5, 10, 20, 40)
 MOST_CURVE_POINTS = 2000
+PNG_DPI, PNG_COLOURS = 120, 128
 # the colours of Okabe and Ito: told apart by colour-blind readers
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
@@ -62,14 +63,14 @@ def plot_det(path: str | Path, systems: Systems, points: PointSet) -> None:
     SettingsError
         When the name of the file ends in none of `.png`, `.svg`, `.pdf`.
     """
-    figure, axes = _canvas(path, width=5.4, height=5.4)
+    figure, axes = canvas(path, width=5.4, height=5.4)
     lowest = 0.4
     for (name, (scores, target)), colour in zip(systems.items(), _colours(systems), strict=True):
         sweep = error_rates(scores, target)
         lowest = min(lowest, _draw_det(axes, name, sweep, points, colour=colour))
     _probit_axes(axes, lowest)
     axes.legend(loc="upper right", framealpha=0.85, edgecolor="none", fontsize=9)
-    _save(figure, path)
+    save_picture(figure, path)
 
 
 def _draw_det(axes: Any, name: str, sweep: Sweep, points: PointSet, *, colour: str) -> float:
@@ -104,7 +105,7 @@ def _probit_axes(axes: Any, lowest: float) -> None:
 
 def plot_histogram(path: str | Path, systems: Systems) -> None:
     """Draw the score densities of targets and nontargets, one panel a system."""
-    figure, panels = _canvas(path, width=6.0, height=2.4 * len(systems) + 0.6, rows=len(systems))
+    figure, panels = canvas(path, width=6.0, height=2.4 * len(systems) + 0.6, rows=len(systems))
     for axes, (name, (scores, target)) in zip(np.atleast_1d(panels), systems.items(), strict=True):
         edges = np.linspace(float(scores.min()), float(scores.max()), 81)
         threshold = eer(error_rates(scores, target))[1]
@@ -118,7 +119,7 @@ def plot_histogram(path: str | Path, systems: Systems) -> None:
         axes.set_title(name, fontsize=10, loc="left")
         axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save_picture(figure, path)
 
 
 def bayes_errors(
@@ -144,7 +145,7 @@ def plot_bayes(path: str | Path, systems: Systems, points: PointSet) -> None:
 
     The scores are read as log-likelihood ratios (nats).
     """
-    figure, axes = _canvas(path, width=6.0, height=4.2)
+    figure, axes = canvas(path, width=6.0, height=4.2)
     logit_priors = np.linspace(-8, 4, 241)
     for (name, (scores, target)), colour in zip(systems.items(), _colours(systems), strict=True):
         sweep = error_rates(scores, target)
@@ -157,9 +158,9 @@ def plot_bayes(path: str | Path, systems: Systems, points: PointSet) -> None:
     axes.set(xlim=(-8, 4), ylim=(0, 1.4))
     axes.set(xlabel="Log odds of the target prior", ylabel="Normalised Bayes error")
     axes.set_title("solid: at the Bayes threshold   dashed: at the best", fontsize=9, loc="left")
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(framealpha=0.85, edgecolor="none", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save_picture(figure, path)
 
 
 def _mark_prior(axes: Any, point: OperatingPoint) -> None:
@@ -169,7 +170,16 @@ def _mark_prior(axes: Any, point: OperatingPoint) -> None:
     axes.text(at, 1.0, f" {point.name}", transform=place, fontsize=8, color="0.4", va="top")
 
 
-def _canvas(path: str | Path, *, width: float, height: float, rows: int = 1) -> tuple[Any, Any]:
+def canvas(
+    path: str | Path, *, width: float, height: float, rows: int = 1, columns: int = 1
+) -> tuple[Any, Any]:
+    """Return a figure (inches) and its axes, (rows, columns) of them where there are several.
+
+    Raises
+    ------
+    SettingsError
+        When the name of the file ends in none of `SUFFIXES`.
+    """
     if Path(path).suffix not in SUFFIXES:
         known = ", ".join(f"`{suffix}`" for suffix in SUFFIXES)
         raise SettingsError(f"`{path}`: a picture's name ends in one of {known}")
@@ -178,17 +188,31 @@ def _canvas(path: str | Path, *, width: float, height: float, rows: int = 1) -> 
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)  # no pyplot: no display, no global state
-    return figure, figure.subplots(rows, 1)
+    return figure, figure.subplots(rows, columns)
 
 
-def _save(figure: Any, path: str | Path) -> None:
+def save_picture(figure: Any, path: str | Path) -> None:
+    """Write a figure; it appears whole or not at all."""
     from matplotlib import rc_context
 
     form = Path(path).suffix[1:]
     # no date and no random names in the file: the same scores give the same bytes
     dated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
     with atomic_path(path) as temporary, rc_context({"svg.hashsalt": "svtool"}):
-        figure.savefig(temporary, format=form, dpi=150, metadata=dated)
+        if form == "png":
+            _save_png(figure, temporary)
+        else:
+            figure.savefig(temporary, format=form, metadata=dated)
+
+
+def _save_png(figure: Any, path: Path) -> None:
+    """Write a PNG with a palette: a third of the bytes, and no difference to the eye."""
+    from PIL import Image
+
+    figure.set_dpi(PNG_DPI)
+    figure.canvas.draw()
+    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+    Image.fromarray(pixels).quantize(PNG_COLOURS).save(path, format="PNG", optimize=True)
 
 
 def _colours(systems: Systems) -> Sequence[str]:

@@ -34,6 +34,8 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("data combine", "data:combine", ""),
     ("data copy", "data:copy", ""),
     ("data filter", "data:filter", ""),
+    ("data overlap", "overlap:overlap", ""),
+    ("data new", "new_data:new", ""),
     ("make-fbank", "make_fbank:make_fbank", "Compute log-Mel filter banks as Kaldi does."),
     ("make-vad", "make_vad:make_vad", "Mark the frames that are speech, by energy."),
     ("models", "models:models", "List the networks, or describe one."),

@@ -21,6 +21,7 @@ from sv_cli.errors import CheckpointError
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 WAVEFORM, FEATURES, EMBEDDING = "waveform", "features", "embedding"
+_RESULT = "result_of_the_network"  # a name that no operator gives its value
 _AXES = {
     WAVEFORM: ("batch", "samples"),
     FEATURES: ("batch", "frames"),
@@ -105,7 +106,7 @@ def _convert(
                 (example,),
                 dynamo=True,
                 input_names=names[:1],
-                output_names=names[1:],
+                output_names=[_RESULT],
                 dynamic_shapes=({0: dynamic, 1: dynamic},),
                 verbose=False,
             )
@@ -113,10 +114,21 @@ def _convert(
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise CheckpointError(f"`{loaded.info.model}`: cannot be exported: {reason}") from error
     model = program.model_proto
+    _name_output(model.graph, names[1])
     for value in (*model.graph.input, *model.graph.output):
         for axis, name in zip(value.type.tensor_type.shape.dim, _AXES[value.name], strict=False):
             axis.dim_param = name
     return model
+
+
+def _name_output(graph: Any, name: str) -> None:
+    """Give the output its name; an operator's value of that name (a look-up) gets another."""
+    renamed = {_RESULT: name, name: f"{name}.inner"}
+    for node in graph.node:
+        for values in (node.input, node.output):
+            values[:] = [renamed.get(value, value) for value in values]
+    for value in (*graph.output, *graph.value_info):
+        value.name = renamed.get(value.name, value.name)
 
 
 @contextmanager

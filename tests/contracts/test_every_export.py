@@ -25,6 +25,8 @@ from sv_cli.models.registry import MODELS, build_model
 
 # Largest difference, relative to the largest value of the embedding: sums in another order.
 PARITY = 2e-5
+# With these weights every sum of its 28 blocks of three branches loses more, in any order.
+OTHER_PARITY = {"speaker_net_repvgg_b1": 3e-4}
 QUICK = ("xvector_3dspeaker", "resnet18")
 SMALL_XVECTOR = {"hidden_dim": 32, "stats_dim": 48, "embedding_dim": 16}
 EVERY = [
@@ -45,7 +47,8 @@ def check_parity(folder: Path, loaded: LoadedModel) -> None:
     for package in PACKAGES:
         pytest.importorskip(package, reason=f"needs {package} of the extra onnx")
     out = folder / "model.onnx"
-    assert export_onnx(loaded.path, out, tolerance=PARITY).difference > 0
+    parity = OTHER_PARITY.get(loaded.info.model, PARITY)
+    assert export_onnx(loaded.path, out, tolerance=parity).difference > 0
     session = open_session(out)
     frontend = Frontend(loaded.frontend).eval()
     draw = np.random.default_rng(7)
@@ -54,14 +57,14 @@ def check_parity(folder: Path, loaded: LoadedModel) -> None:
         with torch.inference_mode():
             expected = loaded.encoder(frontend(torch.from_numpy(waveforms))).numpy()
         (found,) = session.run([EMBEDDING], {WAVEFORM: waveforms})
-        np.testing.assert_allclose(found, expected, atol=PARITY * np.abs(expected).max(), rtol=0)
+        np.testing.assert_allclose(found, expected, atol=parity * np.abs(expected).max(), rtol=0)
     exported = load_onnx(out)
     assert exported.info == loaded.info
     feats = frontend(torch.from_numpy(waveforms))[:, : loaded.encoder.min_frames]
     with torch.inference_mode():
         expected = loaded.encoder(feats).numpy()
         found = exported.encoder(feats).numpy()
-    np.testing.assert_allclose(found, expected, atol=PARITY * np.abs(expected).max(), rtol=0)
+    np.testing.assert_allclose(found, expected, atol=parity * np.abs(expected).max(), rtol=0)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -84,7 +87,8 @@ def test_compiled_networks_give_the_embeddings(name: str, backend: str) -> None:
         warnings.simplefilter("ignore")  # of torch about its own insides
         expected = encoder(feats)
         found = torch.compile(encoder, dynamic=False, fullgraph=True, backend=backend)(feats)
-    assert (found - expected).abs().max() <= PARITY * expected.abs().max()
+    parity = OTHER_PARITY.get(name, PARITY)
+    assert (found - expected).abs().max() <= parity * expected.abs().max()
 
 
 @pytest.mark.slow

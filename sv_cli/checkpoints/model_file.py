@@ -101,8 +101,7 @@ def save_model(path: str | Path, model: ModelFile) -> None:
         "speakers": model.speakers,
         "notes": model.notes,
     }
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    write_torch_file(path, content)
 
 
 def read_model(spec: str | Path) -> ModelFile:
@@ -160,6 +159,24 @@ def find_model_file(spec: str | Path) -> Path:
     if which and Path(folder).is_dir():
         return _named_in(Path(folder), which)
     raise CheckpointError(f"`{text}`: no such model file or directory")
+
+
+def write_torch_file(path: str | Path, content: Any) -> None:
+    """Write a torch file; it appears whole or not at all, and equal contents as equal bytes.
+
+    Raises
+    ------
+    SvError
+        When it cannot be written, as on a full disk.
+    """
+    # Through a stream: given a path, torch writes the name of the temporary file into the file.
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        try:
+            torch.save(content, stream)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def read_torch_file(path: Path) -> Any:

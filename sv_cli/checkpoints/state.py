@@ -1,13 +1,10 @@
 """The full state of a training run in one file, written whole, read without executing code."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from sv_cli.atomic import atomic_path
-from sv_cli.checkpoints.model_file import read_torch_file
+from sv_cli.checkpoints.model_file import read_torch_file, write_torch_file
 from sv_cli.errors import CheckpointError
 
 FORMAT = "svtool-training-state"
@@ -32,6 +29,10 @@ class TrainingState:
         Lowest dev EER so far, in percent.
     world_size : int
         Processes that wrote it.
+    weight_mean : dict or None
+        State dict of the running mean of the weights.
+    scaler : dict
+        State of the scaling of fp16 gradients; empty at other precisions.
     """
 
     step: int
@@ -42,13 +43,14 @@ class TrainingState:
     speakers: list[str]
     best_eer: float | None
     world_size: int
+    weight_mean: dict[str, Any] | None = None
+    scaler: dict[str, Any] = field(default_factory=dict)
 
 
 def save_state(path: Path, state: TrainingState) -> None:
     """Write the state; the file before it stays until the new one is whole."""
     content = {"format": FORMAT, "version": FORMAT_VERSION, **vars(state)}
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    write_torch_file(path, content)
 
 
 def load_state(path: Path) -> TrainingState:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,8 +10,12 @@ from sv_cli import logs
 from sv_cli.errors import SettingsError
 from sv_cli.lock import lock_folder
 from sv_cli.settings.model import build_settings
-from sv_cli.settings.toml import Layers, describe_settings, parse_overrides, read_recipe
+from sv_cli.settings.toml import describe_settings
+from sv_cli.training.layers import collect_settings
 from sv_cli.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from sv_cli.training.run import RunPaths
 
 
 def train(
@@ -41,53 +45,93 @@ def train(
     ] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run stopped.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Start anew over an old run.")] = False,
+    init: Annotated[
+        str,
+        typer.Option("--init", help="Model or experiment directory to take weights from."),
+    ] = "",
+    bench_loader: Annotated[
+        int,
+        typer.Option(
+            "--bench-loader", metavar="N", min=0, help="Only read N batches, and print how fast."
+        ),
+    ] = 0,
+    report: Annotated[
+        str,
+        typer.Option("--report", metavar="EXP", help="Only draw EXP/report.png from its log."),
+    ] = "",
     show_settings: Annotated[
         bool, typer.Option("--show-settings", help="Print all settings and their origin, and end.")
     ] = False,
 ) -> None:
     r"""Train a speaker encoder on a data directory, on one process or many.
 
-    Settings come from, in rising order: defaults, the recipe's `extends`, the recipe, flags and
-    `--set`. EXP_DIR receives state.pt (for `--resume`), best.pt, final.pt, epoch-NNN.pt,
-    settings.toml, train.log and log.jsonl.
+    Settings come from, in rising order: defaults, the model of `--init`, the recipe's `extends`,
+    the recipe, flags and `--set`. EXP_DIR receives state.pt (for `--resume`), best.pt, final.pt,
+    epoch-NNN.pt, settings.toml, train.log and log.jsonl.
+
+    `--init` takes the network, and the classes that its run knows by name; `--set
+    init.inherit=true` takes the settings of that run too, as large-margin fine-tuning does.
 
     \b
     Examples:
       $ svtool train --model ecapa --data data/train --exp-dir out/ecapa --set num_epochs=1
       $ svtool train --model eres2net --data data/train --show-settings | grep '^schedule'
+      $ svtool train --init exp/eres2net --data data/train --exp-dir out/tuned --set num_epochs=1
+      $ svtool train --data data/train --bench-loader 3 | grep cpu_ms
+      $ svtool train --report exp/eres2net
 
     \b
     See also: extract, models, prepare
     """
-    layers = collect_settings(model, config, set_ or [])
+    if report:
+        return draw(report)
+    layers = collect_settings(model=model, config=config, init=init, overrides=set_)
     settings = build_settings(TrainSettings, layers.values, where="settings")
     if show_settings:
         logs.data(describe_settings(settings, layers))
         return
-    if not data or not exp_dir:
+    if not data or not (exp_dir or bench_loader):
         raise SettingsError("`--data` and `--exp-dir` are needed")
-    if num_procs > 1 and "RANK" not in os.environ:
-        from sv_cli.training.launch import launch
-
-        launch(sys.argv[1:], num_procs=num_procs)
-        return
-    from sv_cli.training.run import RunPaths, run_training
+    if num_procs > 1 and "RANK" not in os.environ and not bench_loader:
+        return start_processes(num_procs)
+    from sv_cli.training.run import RunPaths
 
     paths = RunPaths(data, exp_dir, dev_data, dev_trials, audio_root)
-    with lock_folder(exp_dir, command="train"):
+    if bench_loader:
+        measure_loader(settings, paths, bench_loader)
+    else:
+        run(settings, paths, resume=resume, force=force)
+
+
+def start_processes(num_procs: int) -> None:
+    """Run this command line in so many processes."""
+    from sv_cli.training.launch import launch
+
+    launch(sys.argv[1:], num_procs=num_procs)
+
+
+def run(settings: TrainSettings, paths: "RunPaths", *, resume: bool, force: bool) -> None:
+    """Train and tell how it ended."""
+    from sv_cli.training.run import run_training
+
+    with lock_folder(paths.exp_dir, command="train"):
         result = run_training(settings, paths, resume=resume, force=force)
     state = "stopped, `--resume` goes on" if result.stopped else "finished"
     best = "" if result.best_eer is None else f", best dev EER {result.best_eer:.3f} %"
     logs.summary(f"{state} after {result.steps} steps{best}", done=result.steps, skipped=0)
 
 
-def collect_settings(model: str, config: str, overrides: list[str]) -> Layers:
-    """Return the layers of settings below the defaults' surface."""
-    layers = Layers()
-    if config:
-        for origin, values in read_recipe(config):
-            layers.add(values, origin=origin)
-    if model:
-        layers.add({"model": model}, origin="--model")
-    layers.add(parse_overrides(overrides), origin="--set")
-    return layers
+def measure_loader(settings: TrainSettings, paths: "RunPaths", num_batches: int) -> None:
+    """Print how fast the data path is."""
+    from sv_cli.training.run import measure_data_path
+
+    speed = measure_data_path(settings, paths, num_batches)
+    logs.data(speed.describe())
+    logs.summary(f"read {speed.num_utts} utterances", done=speed.num_utts, skipped=0)
+
+
+def draw(exp_dir: str) -> None:
+    """Draw the picture of a run."""
+    from sv_cli.training.report import draw_report
+
+    logs.summary(f"drew `{draw_report(exp_dir)}`", done=1, skipped=0)

@@ -64,6 +64,7 @@ class AmSoftmax(SpeakerLoss):
     """
 
     settings_type: type[Settings] = MarginSettings
+    can_sample = True
 
     def __init__(self, embedding_dim: int, num_classes: int, **options: Any) -> None:
         super().__init__()
@@ -81,9 +82,15 @@ class AmSoftmax(SpeakerLoss):
         self.weight = nn.Parameter(torch.empty(rows, embedding_dim))
         nn.init.xavier_uniform_(self.weight)
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def class_rows(self) -> dict[str, int]:
+        """Return the rows of classes; see `SpeakerLoss`."""
+        return {"weight": self.settings.subcenters}
+
+    def forward(
+        self, embeddings: Tensor, labels: Tensor, classes: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the loss and (B, N) plain cosines; see `SpeakerLoss`."""
-        cosine = self.class_cosines(embeddings)
+        cosine = self.class_cosines(embeddings, classes)
         target = labels.unsqueeze(1)
         plain = cosine.gather(1, target)
         penalised = replace_at(cosine, target, self.blend(self.penalise(plain), plain))
@@ -92,12 +99,17 @@ class AmSoftmax(SpeakerLoss):
         loss = functional.cross_entropy(self.settings.scale * penalised, labels)
         return loss, cosine.detach()
 
-    def class_cosines(self, embeddings: Tensor) -> Tensor:
-        """Return (B, N) cosines to the nearest centre of each class."""
-        cosine = cosines(embeddings, self.weight)
-        if self.settings.subcenters == 1:
+    def class_cosines(self, embeddings: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Return (B, N) cosines to the nearest centre of each class, or of the chosen ones."""
+        centres = self.settings.subcenters
+        weight: Tensor = self.weight
+        if classes is not None:
+            weight = weight.view(self.num_classes, centres, -1)[classes].flatten(0, 1)
+        cosine = cosines(embeddings, weight)
+        if centres == 1:
             return cosine
-        return cosine.view(-1, self.num_classes, self.settings.subcenters).max(dim=2).values
+        num_chosen = cosine.shape[1] // centres
+        return cosine.view(-1, num_chosen, centres).max(dim=2).values
 
     def penalise(self, c: Tensor) -> Tensor:
         """Return what the margin makes of target cosines."""
@@ -118,7 +130,8 @@ class AmSoftmax(SpeakerLoss):
         others = replace_at(
             cosine.detach(), target, torch.full_like(target, -2, dtype=cosine.dtype)
         )
-        nearest = others.topk(self.settings.topk, dim=1, sorted=False).indices
+        count = min(self.settings.topk, cosine.shape[1] - 1)  # fewer where classes are sampled
+        nearest = others.topk(count, dim=1, sorted=False).indices
         plain = cosine.gather(1, nearest)
         pushed = self.penalise_other(plain, self._topk_margin())
         return replace_at(penalised, nearest, self.blend(pushed, plain))

@@ -16,10 +16,18 @@ class SpeakerLoss(nn.Module, ABC):
         Its options.
     margin : float
         May be set before every step; losses without a margin ignore it.
+    can_sample : bool
+        Whether `forward` takes `classes`, (chosen,) int64: the only classes to compare with;
+        labels then are places among them.
     """
 
     settings_type: type[Settings]
     margin: float = 0.0
+    can_sample: bool = False
+
+    def class_rows(self) -> dict[str, int]:
+        """Return the parameters that hold rows of classes, and how many rows each class has."""
+        return {"weight": 1}
 
     @abstractmethod
     def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -33,6 +33,11 @@ class Softmax(SpeakerLoss):
         else:
             self.trans = nn.Sequential(linear)
 
+    def class_rows(self) -> dict[str, int]:
+        """Return the rows of classes; see `SpeakerLoss`."""
+        last = len(self.trans) - 1
+        return {f"trans.{last}.weight": 1, f"trans.{last}.bias": 1}
+
     def forward(self, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss and (B, N) logits; see `SpeakerLoss`."""
         logits = widen(self.trans(embeddings))

@@ -54,8 +54,13 @@ def choose_num_workers(asked: int, *, world_size: int) -> int:
     """Return the number of reading processes: as asked, or the spare cores of this process."""
     if asked >= 0:
         return asked
+    return max(0, min(8, num_cores() // world_size - 1))
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(0, min(8, (cores or 1) // world_size - 1))
+    return cores or 1
 
 
 def _use_one_thread(worker: int) -> None:

@@ -7,15 +7,16 @@ there is one process and every function here does nothing or the obvious.
 import datetime
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sv_cli.errors import TrainingError
+from sv_cli.errors import SettingsError, TrainingError
 from sv_cli.extraction.device import choose_device
+from sv_cli.training.heartbeat import Heartbeat
 
 
 @dataclass(frozen=True)
@@ -67,18 +68,36 @@ def join_world(device: str, *, timeout_seconds: float) -> Iterator[World]:
         timeout=datetime.timedelta(seconds=timeout_seconds),
     )
     world = World(dist.get_rank(), dist.get_world_size(), chosen)
+    heartbeat = _start_heartbeat(world)
     try:
         yield world
     except RuntimeError as error:
         if _is_lost_peer(error):
-            reason = str(error).splitlines()[0]
-            raise TrainingError(
-                f"process {world.rank} of {world.size} lost another one: {reason}",
-                hint="start again with `--resume`",
-            ) from error
+            raise _explain_loss(error, world, heartbeat.find_silent()) from error
         raise
     finally:
+        heartbeat.stop()
         dist.destroy_process_group()
+
+
+def _start_heartbeat(world: World) -> Heartbeat:
+    import torch.distributed as dist
+
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(host, port, timeout=datetime.timedelta(seconds=30))
+    heartbeat = Heartbeat(store, rank=world.rank, size=world.size)
+    heartbeat.start()
+    return heartbeat
+
+
+def _explain_loss(error: RuntimeError, world: World, silent: list[int]) -> TrainingError:
+    lost = " and ".join(f"process {rank}" for rank in silent)
+    reason = str(error).splitlines()[0]
+    return TrainingError(
+        f"process {world.rank} of {world.size} lost {lost or 'another one that still runs'}: "
+        f"{reason}",
+        hint="start again on all machines with `--resume`",
+    )
 
 
 def wrap(module: nn.Module, world: World) -> nn.Module:
@@ -89,6 +108,33 @@ def wrap(module: nn.Module, world: World) -> nn.Module:
 
     ids = [world.device.index] if world.device.type == "cuda" else None
     return DistributedDataParallel(module, device_ids=ids, gradient_as_bucket_view=True)
+
+
+def hold_back(network: nn.Module, world: World) -> AbstractContextManager[None]:
+    """Return the context in which gradients are added up without an exchange."""
+    if world.size == 1:
+        return nullcontext()
+    held: AbstractContextManager[None] = network.no_sync()  # type: ignore[operator]
+    return held
+
+
+def share_batchnorm(module: nn.Module, world: World) -> nn.Module:
+    """Return the module with batch statistics over all processes.
+
+    Raises
+    ------
+    SettingsError
+        On CPUs, for which torch has none.
+    """
+    if world.device.type == "cpu":
+        raise SettingsError(
+            "`engine.sync_batchnorm`: batch statistics are shared between GPUs only",
+            hint="leave it out, or train with a larger `batch_size`",
+        )
+    if world.size == 1:
+        return module
+    shared: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
+    return shared
 
 
 def mean_over_world(values: Tensor, world: World) -> Tensor:

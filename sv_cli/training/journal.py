@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from sv_cli import logs
+from sv_cli.errors import SettingsError
 
 
 class Journal:
     """Appends to the two logs of an experiment directory; only the first process has one."""
 
-    def __init__(self, exp_dir: Path, *, active: bool) -> None:
+    def __init__(self, exp_dir: Path, *, active: bool, tensorboard: bool = False) -> None:
         self._active = active
+        self._curves = open_curves(exp_dir) if active and tensorboard else None
         self._text = exp_dir / "train.log"
         self._lines = exp_dir / "log.jsonl"
 
@@ -27,11 +29,38 @@ class Journal:
         record = {"time": stamp, "event": event, **fields}
         with self._lines.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(record) + "\n")
+        if self._curves is not None:
+            for name, value in fields.items():
+                if isinstance(value, float):
+                    self._curves.add_scalar(f"{event}/{name}", value, fields["step"])
+
+    def close(self) -> None:
+        """Let what watches the curves see the last of them."""
+        if self._curves is not None:
+            self._curves.close()
 
     def say(self, message: str, **fields: Any) -> None:
         """Tell the user, once for all processes."""
         if self._active:
             logs.info(message, **fields)
+
+
+def open_curves(folder: Path) -> Any:
+    """Return what writes curves for TensorBoard into `folder/tensorboard`.
+
+    Raises
+    ------
+    SettingsError
+        When it is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise SettingsError(
+            "`engine.tensorboard`: TensorBoard is not installed",
+            hint="`pip install 'svtool[tensorboard]'`",
+        ) from error
+    return SummaryWriter(folder / "tensorboard")
 
 
 def _short(value: Any) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sv_cli.training.waiting import StageClock, shares
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -20,37 +22,41 @@ class Reading:
     utts_per_second : float
         Crops a second of wall time, all processes together.
     wait_share : float
-        Share of the wall time in which the device waited for data, in percent.
+        Share of the time in which the device waited for data, in percent.
+    features_share, network_share : float
+        Shares of the time for features with augmentation, and for network and optimiser.
     """
 
     loss: float
     accuracy: float
     utts_per_second: float
     wait_share: float
+    features_share: float
+    network_share: float
 
 
 class Meter:
     """Sums on the device; nothing is read back before a reading is asked for."""
 
     def __init__(self, device: torch.device) -> None:
+        self.clock = StageClock(device)
         self._sums = torch.zeros(3, dtype=torch.float64, device=device)
         self._start = time.perf_counter()
-        self._waited = 0.0
+        self._stages = self.clock.seconds()
 
-    def add(self, loss: Tensor, cosines: Tensor, labels: Tensor) -> None:
-        """Count one step of this process."""
+    def add(self, loss: Tensor, correct: Tensor) -> None:
+        """Count one batch of this process: () loss, (batch,) bool."""
         with torch.no_grad():
-            count = labels.numel()
-            correct = (cosines.argmax(dim=1) == labels).sum()
+            count = correct.numel()
             self._sums += torch.stack(
-                [loss.detach().double() * count, correct.double(), self._sums.new_tensor(count)]
+                [loss.double() * count, correct.sum().double(), self._sums.new_tensor(count)]
             )
 
     def sums(self) -> Tensor:
         """Return (loss x count, correct, count) for the reduction over processes."""
         return self._sums
 
-    def read(self, sums: Tensor, *, world_size: int, waited: float) -> Reading:
+    def read(self, sums: Tensor, *, world_size: int) -> Reading:
         """Return the means and start anew.
 
         Parameters
@@ -59,17 +65,19 @@ class Meter:
             Mean over the processes of `sums()`.
         world_size : int
             Processes that count.
-        waited : float
-            Seconds waited for data since the start of the run.
         """
         loss, correct, count = sums.tolist()
+        stages = self.clock.seconds()
+        share = shares(self._stages, stages)
         seconds = max(time.perf_counter() - self._start, 1e-9)
         reading = Reading(
             loss=loss / max(count, 1.0),
             accuracy=100.0 * correct / max(count, 1.0),
             utts_per_second=count * world_size / seconds,
-            wait_share=100.0 * (waited - self._waited) / seconds,
+            wait_share=share["data"],
+            features_share=share["features"],
+            network_share=share["network"],
         )
         self._sums.zero_()
-        self._start, self._waited = time.perf_counter(), waited
+        self._start, self._stages = time.perf_counter(), stages
         return reading

@@ -18,7 +18,10 @@ from sv_cli.settings.model import build_settings
 from sv_cli.settings.toml import write_settings
 from sv_cli.tables.datadir import DataDir
 from sv_cli.tables.trials import read_trials
+from sv_cli.training.bench_loader import LoaderSpeed, bench_loader
+from sv_cli.training.data_path import DataPath
 from sv_cli.training.distributed import World, join_world
+from sv_cli.training.initial import read_source, start_from
 from sv_cli.training.run_files import RunFiles
 from sv_cli.training.settings import TrainSettings
 from sv_cli.training.trainer import RunResult, Trainer
@@ -67,15 +70,7 @@ def run_training(
         if not world.is_first:
             logs.silence()
         trainer_files = RunFiles(Path(paths.exp_dir))
-        training_set = load_training_set(
-            DataDir.load(paths.data),
-            crop_shape(settings, frontend),
-            source=settings.data.source,
-            min_seconds=settings.data.min_seconds,
-            audio_root=paths.audio_root,
-            speeds=SpeedClasses(settings.augment.speeds, settings.augment.speed_classes),
-        )
-        check_augmentation(training_set, settings)
+        training_set = load_data(settings, frontend, paths)
         dev = load_dev_set(paths)
         state = trainer_files.prepare(world, resume=resume, force=force)
         augmenter = load_augmenter(
@@ -95,16 +90,51 @@ def run_training(
             augmenter=augmenter,
         )
         _announce(trainer, world)
+        if settings.init.model and state is None:
+            source = read_source(settings.init.model)
+            told = start_from(
+                source, trainer.learner, training_set.speakers, with_head=settings.init.head
+            )
+            trainer.journal.say(told)
         if world.is_first:
             write_settings(Path(paths.exp_dir) / "settings.toml", settings)
         return trainer.run(state)
+
+
+def measure_data_path(settings: TrainSettings, paths: RunPaths, num_batches: int) -> LoaderSpeed:
+    """Read as the run of these settings would, and return how fast that is."""
+    torch.set_num_threads(1)
+    data = load_data(settings, choose_frontend(settings), paths)
+    world = World(0, 1, torch.device("cpu"))
+    return bench_loader(DataPath(data, settings, world, augmented=True), num_batches)
+
+
+def load_data(settings: TrainSettings, frontend: FrontendSettings, paths: RunPaths) -> TrainingSet:
+    """Return the training set, refused where it does not go with the settings."""
+    training_set = load_training_set(
+        DataDir.load(paths.data),
+        crop_shape(settings, frontend),
+        source=settings.data.source,
+        min_seconds=settings.data.min_seconds,
+        audio_root=paths.audio_root,
+        speeds=SpeedClasses(settings.augment.speeds, settings.augment.speed_classes),
+    )
+    check_source(training_set, frontend)
+    check_augmentation(training_set, settings)
+    return training_set
 
 
 def choose_frontend(settings: TrainSettings) -> FrontendSettings:
     """Return the front-end asked for, or the one that the model's project uses."""
     name = settings.frontend or MODELS[find_model(settings.model)].frontend
     values = {**find_frontend(name).model_dump(), **settings.frontend_options}
-    return build_settings(FrontendSettings, values, where="frontend_options")
+    frontend = build_settings(FrontendSettings, values, where="frontend_options")
+    if frontend.kind == "waveform" and settings.augment.spec.prob > 0:
+        raise SettingsError(
+            "`augment.spec` masks frames and bins of features, but the network takes samples",
+            hint="set `augment.spec.prob = 0`",
+        )
+    return frontend
 
 
 def crop_shape(settings: TrainSettings, frontend: FrontendSettings) -> CropShape:
@@ -114,6 +144,15 @@ def crop_shape(settings: TrainSettings, frontend: FrontendSettings) -> CropShape
     if frames < 2:
         raise SettingsError(f"`data.chunk_seconds`: {settings.data.chunk_seconds} gives no frames")
     return CropShape(num_samples, frames, frontend.sample_rate)
+
+
+def check_source(training_set: TrainingSet, frontend: FrontendSettings) -> None:
+    """Refuse stored features for a network that hears samples."""
+    if training_set.kind == "feats" and frontend.kind == "waveform":
+        raise SettingsError(
+            "the network takes the samples themselves, not the features of feats.scp",
+            hint="give data with wav.scp, and leave `data.source` at auto",
+        )
 
 
 def check_augmentation(training_set: TrainingSet, settings: TrainSettings) -> None:
@@ -139,12 +178,13 @@ def load_dev_set(paths: RunPaths) -> DevSet | None:
 
 
 def _announce(trainer: Trainer, world: World) -> None:
-    parameters = sum(p.numel() for p in trainer.encoder.parameters())
+    parameters = sum(p.numel() for p in trainer.learner.encoder.parameters())
     data = trainer.data
     trainer.journal.say(
         f"{trainer.settings.model}: {parameters / 1e6:.2f} M parameters; {len(data.utts)} "
-        f"utterances of {len(data.speakers)} speakers; {trainer.plan.num_steps} steps an epoch of "
-        f"{world.size} x {trainer.plan.batch_size}; {trainer.precision} on {world.device}"
+        f"utterances of {len(data.speakers)} speakers; {trainer.path.steps_per_epoch} steps "
+        f"an epoch of {trainer.path.batch_total} utterances; {trainer.learner.precision} on "
+        f"{world.device}"
     )
     if trainer.augmenter is not None:
         trainer.journal.say(trainer.augmenter.describe())

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sv_cli.checkpoints.model_file import ModelFile, save_model
 from sv_cli.checkpoints.state import TrainingState, load_state, save_state
 from sv_cli.errors import SettingsError, TrainingError, name_some
+from sv_cli.settings.model import build_settings
 from sv_cli.settings.toml import flatten
 from sv_cli.training.distributed import World, gather_objects
+from sv_cli.training.settings import TrainSettings
 
 # Settings that may change between a stop and the resumption: they do not touch the result.
 FREE = (
@@ -16,6 +17,7 @@ FREE = (
     "engine.save_every_steps",
     "engine.keep_last",
     "engine.timeout_seconds",
+    "engine.tensorboard",
     "data.num_workers",
 )
 
@@ -79,7 +81,7 @@ class RunFiles:
 
 
 def check_same_run(
-    state: TrainingState, settings: dict[str, Any], *, speakers: list[str], world_size: int
+    state: TrainingState, settings: TrainSettings, *, speakers: list[str], world_size: int
 ) -> None:
     """Refuse to resume another run than the one that was stopped.
 
@@ -88,7 +90,9 @@ def check_same_run(
     SettingsError
         Names the settings that differ, or the speakers or number of processes.
     """
-    before, now = flatten(state.settings), flatten(settings)
+    # Settings that are newer than the state had their defaults then.
+    then = build_settings(TrainSettings, state.settings, where="training state")
+    before, now = (flatten(which.model_dump(mode="json")) for which in (then, settings))
     changed = [
         f"{name}: {before.get(name)!r} then, {now.get(name)!r} now"
         for name in sorted(before.keys() | now.keys())

@@ -1,29 +1,95 @@
-"""The learning rate as a function of the step."""
+"""The learning rate as a function of the step; free of torch, nothing to save.
+
+Legend: t steps done, N steps an epoch, W steps of warm-up, T all steps, R scale of the batch.
+
+Sources: WeSpeaker's ExponentialDecrease, WarmupLR_withStepDecay and TriAngular2, 3D-Speaker's
+WarmupCosineScheduler, the StepLR of TaoRuijie's ECAPA-TDNN and the milestones of speaker-net.
+"""
 
 import math
+from dataclasses import dataclass
 
 from sv_cli.training.settings import ScheduleSettings
 
 
-def learning_rate(
-    step: int, settings: ScheduleSettings, *, steps_per_epoch: int, num_steps: int
-) -> float:
-    """Return the rate of `step` (counted from 0).
+@dataclass(frozen=True)
+class LearningRate:
+    """The rate of every step of a run.
 
-    Linear rise from zero over the warm-up times the curve: `exponential` falls as
-    lr (final_lr / lr)^(step / num_steps) from the first step on (WeSpeaker's
-    ExponentialDecrease); `cosine` falls by half a cosine after the warm-up.
+    Attributes
+    ----------
+    settings : ScheduleSettings
+    steps_per_epoch, num_steps : int
+        N and T.
+    batch_total : int
+        Utterances a step of all processes together; R is its ratio to `reference_batch`.
     """
-    warmup = settings.warmup_epochs * steps_per_epoch
-    rise = min(1.0, step / warmup) if warmup > 0 else 1.0
-    return rise * _curve(step, settings, warmup=warmup, num_steps=num_steps)
 
+    settings: ScheduleSettings
+    steps_per_epoch: int
+    num_steps: int
+    batch_total: int = 0
 
-def _curve(step: int, settings: ScheduleSettings, *, warmup: float, num_steps: int) -> float:
-    lr, final_lr = settings.lr, settings.final_lr
-    if settings.shape == "constant":
-        return lr
-    if settings.shape == "exponential":
-        return float(lr * (final_lr / lr) ** (step / num_steps))
-    done = (step - warmup) / max(num_steps - warmup, 1.0)
-    return final_lr + 0.5 * (lr - final_lr) * (1.0 + math.cos(math.pi * min(max(done, 0.0), 1.0)))
+    @property
+    def scale(self) -> float:
+        """R: how many times the rates of the settings count."""
+        reference = self.settings.reference_batch
+        return self.batch_total / reference if reference else 1.0
+
+    def value(self, step: int) -> float:
+        """Return the rate of `step` (counted from 0)."""
+        settings, scale = self.settings, self.scale
+        curve = self._curve(step)
+        warmup = settings.warmup_epochs * self.steps_per_epoch
+        rise = min(1.0, step / warmup) if warmup > 0 else 1.0
+        match settings.warmup_from:
+            case "final":
+                rate = settings.final_lr + (curve - settings.final_lr) * rise
+                return scale * (rate if rise < 1.0 else curve)
+            case "unscaled":
+                return (1.0 + (scale - 1.0) * rise) * curve
+            case "first_step":
+                rise = min(1.0, (step + 1) / (warmup + 1))
+        return scale * rise * curve
+
+    def _curve(self, step: int) -> float:
+        settings = self.settings
+        match settings.shape:
+            case "constant":
+                return settings.lr
+            case "exponential":
+                share = min(1.0, step / self._end)
+                return float(settings.lr * (settings.final_lr / settings.lr) ** share)
+            case "cosine":
+                return self._cosine(step)
+            case "step":
+                return settings.lr * float(settings.gamma ** self._num_falls(step))
+            case "triangular":
+                return self._triangular(step)
+
+    @property
+    def _end(self) -> float:
+        end = self.settings.end_epoch * self.steps_per_epoch
+        return end if end > 0 else self.num_steps
+
+    def _cosine(self, step: int) -> float:
+        lr, final_lr = self.settings.lr, self.settings.final_lr
+        warmup = self.settings.warmup_epochs * self.steps_per_epoch
+        done = (step - warmup) / max(self._end - warmup, 1.0)
+        half = 1.0 + math.cos(math.pi * min(max(done, 0.0), 1.0))
+        return final_lr + 0.5 * (lr - final_lr) * half
+
+    def _num_falls(self, step: int) -> int:
+        settings = self.settings
+        if settings.fall_epochs:
+            return sum(step >= epoch * self.steps_per_epoch for epoch in settings.fall_epochs)
+        since = step - settings.warmup_epochs * self.steps_per_epoch
+        return max(0, math.floor(since / (settings.every_epochs * self.steps_per_epoch)))
+
+    def _triangular(self, step: int) -> float:
+        """Up from `final_lr` and down again, `every_epochs` each way, half as high every time."""
+        lr, low = self.settings.lr, self.settings.final_lr
+        flank = self.settings.every_epochs * self.steps_per_epoch
+        cycle = math.floor(step / (2.0 * flank))
+        height = 1.0 - abs(step / flank - 2.0 * cycle - 1.0)
+        return low + (lr - low) * height / 2.0**cycle

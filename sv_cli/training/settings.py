@@ -1,9 +1,9 @@
 """Everything a training run can be told; one nested model, free of torch."""
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from sv_cli.augment.settings import AugmentSettings
 from sv_cli.errors import SettingsError
@@ -63,6 +63,12 @@ class LossSettings(Settings):
     rise: Literal["exponential", "linear"] = Field(
         default="exponential", description="Shape of the rise."
     )
+    class_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of the classes that a step compares with, its own always among them.",
+    )
 
     @field_validator("name")
     @classmethod
@@ -89,25 +95,90 @@ class OptimSettings(Settings):
 class ScheduleSettings(Settings):
     """The learning rate as a function of the step."""
 
-    shape: Literal["exponential", "cosine", "constant"] = Field(
+    shape: Literal["exponential", "cosine", "step", "triangular", "constant"] = Field(
         default="exponential", description="How the rate falls after the warm-up."
     )
     lr: float = Field(default=0.1, gt=0, description="Highest learning rate.")
-    final_lr: float = Field(default=5e-5, gt=0, description="Learning rate at the last step.")
-    warmup_epochs: float = Field(default=2.0, ge=0, description="Epochs of linear rise from zero.")
+    final_lr: float = Field(
+        default=5e-5,
+        gt=0,
+        description="Learning rate at the last step; the foot of `triangular`; not for `step`.",
+    )
+    warmup_epochs: float = Field(default=2.0, ge=0, description="Epochs of linear rise.")
+    warmup_from: Literal["zero", "final", "first_step", "unscaled"] = Field(
+        default="zero",
+        description="The rise starts from zero, from final_lr, from one step's share, or from lr "
+        "before it is scaled by the batch.",
+    )
+    end_epoch: float = Field(
+        default=0.0, ge=0, description="Epoch at which final_lr is reached; 0 means the last."
+    )
+    gamma: float = Field(default=0.97, gt=0, le=1, description="Factor of each fall of `step`.")
+    every_epochs: float = Field(
+        default=1.0,
+        gt=0,
+        description="Epochs from fall to fall of `step`; of a flank of `triangular`.",
+    )
+    fall_epochs: tuple[float, ...] = Field(
+        default=(), description="Epochs done at each fall of `step`, instead of every so many."
+    )
+    reference_batch: int = Field(
+        default=0,
+        ge=0,
+        description="Utterances a step that the rates are meant for; more raise them in "
+        "proportion, 0 takes them as they are.",
+    )
+
+
+class InitSettings(Settings):
+    """What a run starts from instead of random weights."""
+
+    model: str = Field(
+        default="", description="Model or training state to take weights from; `--init`."
+    )
+    head: bool = Field(
+        default=True, description="Take the rows of the classes that the source knows by name."
+    )
+    inherit: bool = Field(
+        default=False,
+        description="Take the settings of the run it comes from, below those of the recipe.",
+    )
 
 
 class EngineSettings(Settings):
     """How the arithmetic is done and what is kept."""
 
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where to train.")
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        default="auto", description="bf16 autocast where the processor gains by it, or as told."
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto",
+        description="bf16 autocast where the processor gains by it, or as told; fp16 with scaled "
+        "gradients on a GPU.",
     )
     num_threads: int = Field(
         default=1,
         ge=1,
         description="Intra-op threads a process on the CPU; more processes scale better.",
+    )
+    accumulate: int = Field(
+        default=1, ge=1, description="Batches whose gradients are added before a step."
+    )
+    ema_decay: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Decay of a running mean of the weights, which is validated and saved; 0 is "
+        "without.",
+    )
+    sync_batchnorm: bool = Field(
+        default=False, description="Batch statistics over all processes (GPUs only)."
+    )
+    compile: bool = Field(
+        default=False, description="Compile the network for the one shape of a batch."
+    )
+    recompute: bool = Field(
+        default=False,
+        description="Keep the input of each block only and compute the rest again when the "
+        "gradients need it: less memory, a third more time.",
     )
     log_every_steps: int = Field(default=10, ge=1, description="Steps between lines of the log.")
     save_every_steps: int = Field(
@@ -118,6 +189,15 @@ class EngineSettings(Settings):
     timeout_seconds: float = Field(
         default=600.0, gt=0, description="A process that answers nobody for so long ends the run."
     )
+    tensorboard: bool = Field(
+        default=False, description="Write curves for TensorBoard beside the logs."
+    )
+
+    @model_validator(mode="after")
+    def _check_recompute(self) -> Self:
+        if self.compile and self.recompute:
+            raise ValueError("`compile` and `recompute` exclude each other")
+        return self
 
 
 class TrainSettings(Settings):
@@ -141,6 +221,7 @@ class TrainSettings(Settings):
     loss: LossSettings = LossSettings()
     optim: OptimSettings = OptimSettings()
     schedule: ScheduleSettings = ScheduleSettings()
+    init: InitSettings = InitSettings()
     engine: EngineSettings = EngineSettings()
 
     @field_validator("model")

@@ -60,12 +60,24 @@ def assert_same_bits(one: Path, other: Path) -> None:
         assert torch.equal(first[key], second[key]), key
 
 
-@pytest.mark.parametrize("kill_step", [3, 8])
-def test_killed_run_resumes_to_the_same_bits(voices: Path, tmp_path: Path, kill_step: int) -> None:
-    run(command(voices, tmp_path / "whole"))
-    kill_after(command(voices, tmp_path / "killed"), tmp_path / "killed", kill_step)
+# The mean of the weights, gradients added up, a share of the classes, steps of the rate.
+ALL_AT_ONCE = (
+    "--set", "engine={accumulate=2, ema_decay=0.9, save_every_steps=2, log_every_steps=1}",
+    "--set", "loss={class_share=0.8, rise_end_epoch=3.0}",
+    "--set", "schedule={shape='step', lr=0.02, gamma=0.5, warmup_epochs=0.5, reference_batch=2}",
+    "--set", "optim={name='adamw', clip_norm=3.0, decay_norm_and_bias=false}",
+    "--set", "num_epochs=6",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("kill_step", "more"), [(3, ()), (8, ()), (7, ALL_AT_ONCE)])
+def test_killed_run_resumes_to_the_same_bits(
+    voices: Path, tmp_path: Path, kill_step: int, more: tuple[str, ...]
+) -> None:
+    run(command(voices, tmp_path / "whole", *more))
+    kill_after(command(voices, tmp_path / "killed", *more), tmp_path / "killed", kill_step)
     assert not (tmp_path / "killed" / "final.pt").exists()
-    run(command(voices, tmp_path / "killed", "--resume"))
+    run(command(voices, tmp_path / "killed", *more, "--resume"))
     assert_same_bits(tmp_path / "whole", tmp_path / "killed")
 
 

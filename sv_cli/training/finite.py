@@ -1,0 +1,96 @@
+"""A loss that is not a number ends the run before anything of it is kept.
+
+Nothing is read back from the device at a step: the losses of the steps since the last look stay
+there, and the utterances of each are remembered. A look is taken at every line of the log, before
+every save and at the end of an epoch, so that no file ever holds the weights that followed.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sv_cli.atomic import atomic_open
+from sv_cli.errors import TrainingError, name_some
+from sv_cli.training.distributed import World, gather_objects
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    step: int
+    items: Tensor
+    loss: Tensor
+
+
+class LossWatch:
+    """Remembers what was learned from since the last look.
+
+    Parameters
+    ----------
+    utts : sequence of str
+        Utterances by item.
+    path : Path
+        Where the utterances of a broken step are written.
+    world : World
+    """
+
+    def __init__(self, utts: Sequence[str], path: Path, world: World) -> None:
+        self._utts, self._path, self._world = utts, path, world
+        self._since: list[_Remembered] = []
+
+    def remember(self, step: int, items: Tensor, loss: Tensor) -> None:
+        """Keep the loss of a batch of step `step` (counted from 1) on the device."""
+        self._since.append(_Remembered(step, items, loss.detach()))
+
+    def look(self, weights: Iterable[Tensor] = ()) -> None:
+        """Check all that is remembered, on all processes at once, and forget it.
+
+        Parameters
+        ----------
+        weights : iterable of Tensor
+            Checked too where they are about to be kept: a last step may have broken them with a
+            loss that still was finite.
+
+        Raises
+        ------
+        TrainingError
+            Names the step, the utterances and the file that lists them.
+        """
+        broken = self._first_broken(weights)
+        known = [one for one in gather_objects(broken, self._world) if one is not None]
+        self._since.clear()
+        if known:
+            first = min(step for step, _, _ in known)
+            parts = [one for one in known if one[0] == first]
+            self._stop(first, [utt for _, _, utts in parts for utt in utts], parts[0][1])
+
+    def _first_broken(self, weights: Iterable[Tensor]) -> tuple[int, float, list[str]] | None:
+        if not self._since:
+            return None
+        losses = torch.stack([one.loss.float() for one in self._since]).tolist()
+        for one, loss in zip(self._since, losses, strict=True):
+            if not math.isfinite(loss):
+                return one.step, loss, self._names([one])
+        flags = [torch.isfinite(weight).all() for weight in weights]
+        if flags and not bool(torch.stack(flags).all()):
+            last = self._since[-1].step
+            named = self._names([one for one in self._since if one.step == last])
+            return last, math.nan, named
+        return None
+
+    def _names(self, steps: Sequence[_Remembered]) -> list[str]:
+        return [self._utts[item] for one in steps for item in one.items.tolist()]
+
+    def _stop(self, step: int, utts: list[str], loss: float) -> None:
+        if self._world.is_first:
+            with atomic_open(self._path) as stream:
+                stream.writelines(f"{utt} {step}\n" for utt in utts)
+        raise TrainingError(
+            f"loss is {loss} at step {step}; its utterances are in `{self._path}` "
+            f"({name_some(utts, limit=3)})",
+            hint="lower the learning rate, or look for broken recordings among them; "
+            "`--resume` goes on from the last saved state",
+        )

@@ -1,0 +1,211 @@
+"""Weights to start from: a model's network, and the rows of the classes that are known by name."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sv_cli.checkpoints.model_file import find_model_file, load_weights, read_model
+from sv_cli.checkpoints.state import load_state
+from sv_cli.errors import CheckpointError
+from sv_cli.features.settings import FRONTENDS, FrontendSettings, find_frontend
+from sv_cli.models.protocol import SpeakerEncoder
+from sv_cli.models.registry import MODELS, find_model
+from sv_cli.sampling.labels import rows_by_name
+from sv_cli.training.learner import Learner
+
+STATE = "state.pt"
+SSL = "ssl."
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a run may start from.
+
+    Attributes
+    ----------
+    path : Path
+    model : str
+        Name of its network.
+    options : dict
+        Settings of the network.
+    encoder : dict
+        State dict of the network.
+    head : dict
+        State dict of the loss; empty where unknown.
+    speakers : list of str
+        Classes in the order of the rows of the head.
+    frontend : dict
+        The settings `frontend` and `frontend_options` of a run that uses the same one.
+    """
+
+    path: Path
+    model: str
+    options: dict[str, Any]
+    encoder: dict[str, Tensor]
+    head: dict[str, Tensor] = field(default_factory=dict)
+    speakers: list[str] = field(default_factory=list)
+    frontend: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of a run of the same network and front-end."""
+        return {"model": self.model, "model_options": self.options, **self.frontend}
+
+
+def read_source(spec: str) -> Source:
+    """Return the model that `spec` names, and its classes where its training state is beside it.
+
+    `spec` is a MODEL as in every command, or the `state.pt` of a run. A model in an experiment
+    directory brings the classes of the state there, if both have the same speakers.
+
+    Raises
+    ------
+    CheckpointError
+        When nothing is there, or it is not a model or state of svtool.
+    """
+    if Path(spec).name == STATE:
+        return _from_state(Path(spec))
+    path = find_model_file(spec)
+    model = read_model(path)
+    head: dict[str, Tensor] = {}
+    beside = path.parent / STATE
+    if beside.is_file():
+        state = load_state(beside)
+        if state.speakers == model.speakers:
+            head = state.head
+    return Source(
+        path=path,
+        model=model.model,
+        options=model.options,
+        encoder=model.weights,
+        head=head,
+        speakers=model.speakers,
+        frontend=_name_frontend(model.model, model.frontend),
+    )
+
+
+def _from_state(path: Path) -> Source:
+    state = load_state(path)
+    names = ("frontend", "frontend_options")
+    return Source(
+        path=path,
+        model=find_model(state.settings["model"]),
+        options=state.settings["model_options"],
+        encoder=state.weight_mean or state.encoder,
+        head=state.head,
+        speakers=state.speakers,
+        frontend={name: state.settings[name] for name in names},
+    )
+
+
+def _name_frontend(model: str, frontend: FrontendSettings) -> dict[str, Any]:
+    """Return the settings that lead to a front-end: a name, and what differs from it."""
+    usual = MODELS[find_model(model)].frontend
+    names = [usual, *(name for name in FRONTENDS if name != usual)]
+    same = next((name for name in names if find_frontend(name) == frontend), usual)
+    known = find_frontend(same).model_dump(mode="json")
+    values = frontend.model_dump(mode="json")
+    changed = {name: value for name, value in values.items() if value != known[name]}
+    return {"frontend": same, "frontend_options": changed}
+
+
+def start_from(
+    source: Source, learner: Learner, speakers: Sequence[str], *, with_head: bool = True
+) -> str:
+    """Load what fits of `source` and return in one line what was loaded and what is random.
+
+    Parameters
+    ----------
+    source : Source
+    learner : Learner
+        Freshly built.
+    speakers : sequence of str
+        Its classes.
+    with_head : bool
+        Whether the rows of known classes are taken.
+
+    Raises
+    ------
+    CheckpointError
+        When the network is another one; the keys that differ are named.
+    """
+    told = [load_encoder(source, learner.encoder)]
+    if learner.mean is not None:
+        learner.mean.restart()
+    if not with_head:
+        told.append("classes at random, as asked")
+    elif not source.head:
+        told.append("classes at random, the source has none")
+    else:
+        told.append(load_classes(source, learner, speakers))
+    return f"started from `{source.path}` ({source.model}): " + "; ".join(told)
+
+
+def load_encoder(source: Source, encoder: SpeakerEncoder) -> str:
+    """Load the network, or the self-supervised front-end that the source consists of."""
+    expected = encoder.state_dict()
+    bare = {key.removeprefix(SSL): value for key, value in source.encoder.items()
+            if key.startswith(SSL)}  # fmt: skip
+    rest = source.encoder.keys() - {SSL + key for key in bare}
+    whole = expected.keys() == source.encoder.keys()
+    # A bare front-end has nothing behind it but the weights of its layers.
+    if bare and not whole and rest <= {"head.weights"} and any(map(_is_ssl, expected)):
+        front: torch.nn.Module = encoder.get_submodule(SSL.rstrip("."))
+        load_weights(front, bare, what=f"front-end of `{source.path}`")
+        others = sum(not _is_ssl(key) for key in expected)
+        return f"front-end loaded ({len(bare)} tensors), the {others} behind it at random"
+    try:
+        load_weights(encoder, source.encoder, what=f"`{source.path}`")
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"cannot start from another network ({source.model}): {error.message}",
+            hint="name the network of the model with `--model` and `model_options`, or leave "
+            "both out to take it from there",
+        ) from error
+    return f"network loaded ({len(expected)} tensors)"
+
+
+def _is_ssl(key: str) -> bool:
+    return key.startswith(SSL)
+
+
+def load_classes(source: Source, learner: Learner, speakers: Sequence[str]) -> str:
+    """Copy the rows of the classes that both know, and what belongs to all classes alike."""
+    head = learner.module.head
+    known = rows_by_name(source.speakers, speakers)
+    found = int((known >= 0).sum())
+    own = head.state_dict()
+    rows = head.class_rows()
+    if not _same_kind(own, source.head, rows, len(source.speakers)):
+        return "classes at random, the loss is another one"
+    places = torch.from_numpy(known)
+    for key, value in own.items():
+        if key not in rows:
+            value.copy_(source.head[key])
+            continue
+        mine = value.view(len(speakers), -1)
+        theirs = source.head[key].view(len(source.speakers), -1).to(mine.device)
+        mine[places >= 0] = theirs[places[places >= 0]]
+    return (
+        f"{found} of {len(speakers)} classes by name, {len(speakers) - found} at random, "
+        f"{len(source.speakers) - found} of the source not used"
+    )
+
+
+def _same_kind(
+    own: Mapping[str, Tensor], theirs: Mapping[str, Tensor], rows: Mapping[str, int], count: int
+) -> bool:
+    """Tell whether two heads differ in their number of classes only."""
+    if own.keys() != theirs.keys():
+        return False
+    for key, value in own.items():
+        shape = value.shape
+        if key in rows:
+            shape = torch.Size((count * rows[key], *shape[1:]))
+        if theirs[key].shape != shape:
+            return False
+    return True

@@ -1,0 +1,81 @@
+"""The picture of a run, from its log alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sv_cli.errors import TrainingError
+from sv_cli.metrics.curves import TrainingCurves, plot_training
+from sv_cli.metrics.sweep import Floats
+
+Record = dict[str, Any]
+
+
+def draw_report(exp_dir: str | Path) -> Path:
+    """Draw `EXP/report.png` and return its path; a run that is going on is drawn so far.
+
+    Raises
+    ------
+    TrainingError
+        When there is no log, or nothing in it yet.
+    """
+    folder = Path(exp_dir)
+    log = folder / "log.jsonl"
+    if not log.is_file():
+        raise TrainingError(
+            f"`{log}`: no such log", hint="`--report` takes an experiment directory"
+        )
+    steps, validations = read_log(log)
+    if not steps:
+        raise TrainingError(f"`{log}`: no step has been logged yet")
+    path = folder / "report.png"
+    plot_training(path, make_curves(steps, validations), title=_title(folder, steps, validations))
+    return path
+
+
+def read_log(path: Path) -> tuple[list[Record], list[Record]]:
+    """Return the records of steps and of validations in order.
+
+    Of steps that were done again after a stop the last record counts; a last line that is not
+    whole yet is left out.
+    """
+    found: dict[str, dict[int, Record]] = {"step": {}, "validation": {}}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if record.get("event") in found:
+            found[record["event"]][record["step"]] = record
+    steps, validations = ([records[step] for step in sorted(records)] for records in found.values())
+    return steps, validations
+
+
+def make_curves(steps: list[Record], validations: list[Record]) -> TrainingCurves:
+    """Return the columns of the records; what an older log lacks is zero."""
+    return TrainingCurves(
+        epoch=_column(steps, "epoch"),
+        loss=_column(steps, "loss"),
+        accuracy=_column(steps, "accuracy"),
+        lr=_column(steps, "lr"),
+        margin=_column(steps, "margin"),
+        waiting=_column(steps, "wait_share"),
+        features=_column(steps, "features_share"),
+        network=_column(steps, "network_share"),
+        dev_epoch=_column(validations, "epoch"),
+        dev_eer=_column(validations, "dev_eer"),
+    )
+
+
+def _column(records: list[Record], name: str) -> Floats:
+    return np.array([record.get(name, 0.0) for record in records], dtype=np.float64)
+
+
+def _title(folder: Path, steps: list[Record], validations: list[Record]) -> str:
+    last = steps[-1]
+    told = f"{folder.resolve().name}   {last['step']} steps, {last['epoch']:g} epochs"
+    if validations:
+        told += f", best dev EER {min(record['dev_eer'] for record in validations):.2f} %"
+    return told

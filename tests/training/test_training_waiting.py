@@ -1,0 +1,96 @@
+"""Where the time went, how fast data comes, and the picture of a run."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from sv_cli.cli import app
+from sv_cli.errors import SettingsError, TrainingError
+from sv_cli.training.journal import open_curves
+from sv_cli.training.report import draw_report, read_log
+from sv_cli.training.waiting import Reading, StageClock, judge, shares
+
+
+def test_the_clock_tells_the_stages_apart() -> None:
+    import time
+
+    clock = StageClock(torch.device("cpu"))
+    before = clock.seconds()
+    clock.enter("data")
+    time.sleep(0.03)
+    clock.enter("network")
+    time.sleep(0.01)
+    clock.enter("other")
+    share = shares(before, clock.seconds())
+    assert sum(share.values()) == pytest.approx(100.0)
+    assert share["data"] > share["network"] > share["features"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("data", "features", "reading", "advice"),
+    [
+        (34.0, 10.0, Reading(0, 8), "num_workers=-1"),
+        (34.0, 10.0, Reading(2, 8), "more `data.num_workers` (now 2, 8 cores)"),
+        (34.0, 10.0, Reading(7, 8), "on a local disk"),
+        (34.0, 10.0, Reading(7, 8, from_features=True), "data.source=wav"),
+        (2.0, 50.0, Reading(7, 8), "50 % on features and augmentation"),
+        (2.0, 10.0, Reading(7, 8), "fast enough"),
+    ],
+)
+def test_the_verdict(data: float, features: float, reading: Reading, advice: str) -> None:
+    share = {"data": data, "features": features, "network": 100 - data - features, "other": 0.0}
+    verdict = judge(share, reading)
+    assert advice in verdict and f"waited {data:.0f} % of the time for data" in verdict
+
+
+def test_bench_loader_prints_figures(voices: Path) -> None:
+    line = ["train", "--data", str(voices), "--bench-loader", "9", "--set", "batch_size=4"]
+    done = CliRunner().invoke(app, [*line, "--set", "data.num_workers=0"])
+    assert done.exit_code == 0, done.output
+    figures = dict(row.split() for row in done.stdout.splitlines() if len(row.split()) == 2)
+    assert int(figures["utterances"]) == 36
+    ratio = float(figures["utterances_per_cpu_second"]) * float(figures["cpu_ms_per_utterance"])
+    assert ratio == pytest.approx(1000, rel=0.02)
+
+
+def record(step: int, loss: float, **more: float) -> dict[str, object]:
+    return {"event": "step", "step": step, "epoch": step / 4, "loss": loss, "accuracy": 50.0,
+            "lr": 0.1 / step, "margin": 0.1, "wait_share": 5.0, "features_share": 15.0,
+            "network_share": 80.0, **more}  # fmt: skip
+
+
+def test_the_picture_of_a_run(tmp_path: Path) -> None:
+    records = [record(1, 3.0), record(2, 2.9), record(2, 2.8), record(3, 2.0)]
+    records += [{"event": "validation", "step": 3, "epoch": 1, "dev_eer": 12.5}]
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(json.dumps(line) + "\n" for line in records) + '{"event": "st')
+    steps, validations = read_log(log)
+    assert [step["loss"] for step in steps] == [3.0, 2.8, 2.0]
+    assert [one["dev_eer"] for one in validations] == [12.5]
+    path = draw_report(tmp_path)
+    assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 20_000
+
+
+def test_no_log_no_picture(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no such log"):
+        draw_report(tmp_path)
+    (tmp_path / "log.jsonl").write_text("")
+    with pytest.raises(TrainingError, match="no step"):
+        draw_report(tmp_path)
+
+
+def test_curves_for_tensorboard(tmp_path: Path) -> None:
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError:
+        with pytest.raises(SettingsError, match="not installed") as caught:
+            open_curves(tmp_path)
+        assert "svtool[tensorboard]" in (caught.value.hint or "")
+        return
+    writer = open_curves(tmp_path)
+    writer.add_scalar("step/loss", 1.0, 1)
+    writer.close()
+    assert any((tmp_path / "tensorboard").iterdir())

@@ -17,7 +17,7 @@ import typer
 from typer.models import OptionInfo
 
 from sv_cli import __version__, logs
-from sv_cli.errors import ExitStatus, SvError
+from sv_cli.errors import ExitStatus, SvError, explain
 from sv_cli.settings.signature import replace_signature
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -258,6 +258,12 @@ def _run_to_exit(body: Callable[[], None], *, debug: bool) -> None:
     except MemoryError as error:
         logs.error("out of memory")
         raise typer.Exit(ExitStatus.FAILED) from error
+    except RuntimeError as error:
+        told = explain(error)
+        if told is None or debug:
+            raise
+        logs.error(told.message, hint=told.hint)
+        raise typer.Exit(told.status) from error
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

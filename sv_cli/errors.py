@@ -1,7 +1,11 @@
 """What can go wrong, in words for the user, and the exit statuses of the contract."""
 
+import re
 from collections.abc import Iterable
 from enum import IntEnum
+
+_NO_MEMORY = ("can't allocate memory", "out of memory", "can't start new thread")
+_DEAD_READER = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) ([^\n.]*)")
 
 
 class ExitStatus(IntEnum):
@@ -60,6 +64,23 @@ class SettingsError(SvError):
     """Wrong settings or arguments; all problems are told at once."""
 
     status = ExitStatus.USAGE
+
+
+def explain(error: RuntimeError) -> SvError | None:
+    """Return in words for the user what torch tells by a RuntimeError; None for a mistake of ours.
+
+    That is a lack of memory, and a process that reads data and was killed.
+    """
+    text = str(error)
+    if any(sign in text for sign in _NO_MEMORY):
+        return SvError("out of memory", hint="give it more, smaller batches or fewer processes")
+    dead = _DEAD_READER.search(text)
+    if dead is None:
+        return None
+    return SvError(
+        f"a process that reads data (pid {dead[1]}) {dead[2].strip(' .')}",
+        hint="the machine may be out of memory; start again with `--resume`",
+    )
 
 
 def name_some(keys: Iterable[str], *, limit: int = 5) -> str:

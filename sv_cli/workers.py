@@ -72,6 +72,8 @@ def map_in_workers(
 
 def _name_dead(workers: Iterable[BaseProcess]) -> str:
     """Return how a worker ended, in words; the pool ends the others by SIGTERM."""
+    for worker in workers:
+        worker.join(_WATCH_SECONDS)
     ends = [(worker.pid, code) for worker in workers if (code := worker.exitcode)]
     ends.sort(key=lambda end: end[1] == -signal.SIGTERM)
     if not ends:

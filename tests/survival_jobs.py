@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +27,6 @@ enroll = "enrolled"
 out = "out"
 settle_seconds = 0
 commit_every = 4
-num_procs = 2
 """
 SETTINGS = (
     "model_options={channels=16, embedding_dim=8}", "batch_size=4", "num_epochs=2",
@@ -51,7 +49,7 @@ class Job:
     done_status: int = 0
     interrupted_status: int = 130
     workers: int = 2
-    check: Callable[[Path, dict[str, bytes]], None] | None = None
+    pool: tuple[str, ...] = ()
 
     def read(self, folder: Path) -> dict[str, bytes]:
         """Return the bytes of the outputs that are visible; rows of results as a sorted list."""
@@ -111,7 +109,13 @@ JOBS = {
             interrupted_status=0,
             workers=1,
         ),
-        Job("score-job", ["score-job", "job.toml"], [], ("out/results.txt",)),
+        Job(
+            "score-job",
+            ["score-job", "job.toml"],
+            [],
+            ("out/results.txt",),
+            pool=("--set", "num_procs=2"),
+        ),
     )
 }
 

@@ -16,6 +16,8 @@ from sv_cli.errors import AudioError
 PCM, FLOAT, A_LAW, MU_LAW, EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 # Sizes that ffmpeg and sox write when they cannot know the length.
 _STREAMED_SIZES = (0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF, 0x80000000)
+_MAX_FORMAT_BYTES = 1 << 12  # 40 are in use
+_SKIP_BYTES = 1 << 16
 _SAMPLE_BYTES = {PCM: (1, 2, 3, 4), FLOAT: (4, 8), A_LAW: (1,), MU_LAW: (1,)}
 _NAMES = {PCM: "pcm", FLOAT: "float", A_LAW: "a-law", MU_LAW: "mu-law"}
 
@@ -70,10 +72,11 @@ def read_header(stream: IO[bytes], *, name: str) -> WavHeader:
         position += 8
         if chunk == b"data":
             break
-        body = _read(stream, size + size % 2, name)
-        position += len(body)
-        if chunk == b"fmt ":
-            header = _parse_format(body, order, name)
+        if chunk == b"fmt " and size <= _MAX_FORMAT_BYTES:
+            header = _parse_format(_read(stream, size + size % 2, name), order, name)
+        else:
+            _skip(stream, size + size % 2, name)
+        position += size + size % 2
     if header is None:
         raise AudioError(f"`{name}`: a WAVE file without a format before its data")
     # A length of 0 is meant where the size of the whole file leaves room for chunks behind it.
@@ -129,6 +132,12 @@ def _read(stream: IO[bytes], count: int, name: str) -> bytes:
     if len(data) < count:
         raise AudioError(f"`{name}`: the file ends inside its header", hint="copy it again")
     return data
+
+
+def _skip(stream: IO[bytes], count: int, name: str) -> None:
+    """Read past a chunk in blocks: the size that a header claims is not allocated."""
+    while count > 0:
+        count -= len(_read(stream, min(count, _SKIP_BYTES), name))
 
 
 def _parse_format(body: bytes, order: str, name: str) -> WavHeader:

@@ -1,5 +1,6 @@
 """Rows are committed once, whatever happens between any two steps."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -77,10 +78,8 @@ def test_a_kill_at_every_step_neither_loses_nor_doubles_a_row(
         assert whole.startswith(visible)
         with monkeypatch.context() as patch:  # the run that goes on is killed as well
             clock = Clock(patch, 1 + moment % 7)
-            try:
+            with contextlib.suppress(Stopped):
                 commit_all(out)
-            except Stopped:
-                pass
         commit_all(out)
         assert (out / "results.txt").read_bytes() == whole, f"killed at step {moment}"
         left = {path.name for path in (out / "state").iterdir() if not path.name.endswith(".tmp")}

@@ -222,6 +222,28 @@ def test_wrong_usage(world, options, status, words):
     assert words in message(result)
 
 
+def test_a_data_directory_needs_a_model(world):
+    (world / "data").mkdir()
+    (world / "data/wav.scp").write_text("a a.wav\n")
+    result = run("identify", world / "emb", world / "data", world / "out")
+    assert result.exit_code == 2
+    assert "is a data directory, no embeddings" in message(result)
+    assert run("identify", world / "emb").exit_code == 2
+    assert "4 tables, where" in message(run("identify", *[world / "emb"] * 4))
+
+
+def test_the_first_name_may_be_a_model(world):
+    """A folder with a model file: what is embedded already is taken as it is."""
+    (world / "exp").mkdir()
+    (world / "exp/final.pt").touch()
+    files = [world / "emb", world / "test"]
+    want = run("identify", *files).stdout
+    for model in (world / "exp", f"{world / 'exp'}:best", world / "exp/final.pt", "hub:name"):
+        assert run("identify", model, *files).stdout == want
+    assert run("identify", world / "exp", *files, world / "out").exit_code == 0
+    assert (world / "out").read_text() == want
+
+
 def test_an_output_is_not_overwritten(world):
     world.text("out", ["precious"])
     command = ["identify", world / "emb", world / "test", world / "out"]

@@ -67,6 +67,8 @@ def _audio_track(moov: bytes) -> AudioInfo:
         if _find(media, b"hdlr")[8:12] != b"soun":
             continue
         rate, num_samples = _clock(_find(media, b"mdhd"))
+        if not rate:
+            break
         played = _played_seconds(track, moov)
         if played is not None:
             num_samples = min(num_samples, round(played * rate))

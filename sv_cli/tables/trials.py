@@ -18,6 +18,7 @@ from sv_cli.tables.pairs import Block, Ids, pair_codes, read_column_blocks
 from sv_cli.tables.specifier import open_output
 from sv_cli.tables.text import decode, encode
 
+_ROWS_AT_ONCE = 1 << 18
 _WORDS = {b"target": 1, b"nontarget": 0}
 _DIGITS = {b"1": 1, b"0": 0}
 
@@ -119,12 +120,16 @@ def _columns(source: str, labels: str) -> Iterator[Columns]:
 
 def write_trials(target: str, trials: Trials) -> None:
     """Write `enroll test target|nontarget` lines, or `enroll test` when there are no labels."""
-    lines = [f"{enroll} {test}" for enroll, test in trials.pairs()]
-    if trials.target is not None:
-        words = np.where(trials.target, " target", " nontarget").tolist()
-        lines = [line + word for line, word in zip(lines, words, strict=True)]
     with open_output(target) as stream:
-        stream.write(encode("".join([f"{line}\n" for line in lines])))
+        for start in range(0, len(trials), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            enroll = map(trials.enroll_ids.__getitem__, trials.enroll[part].tolist())
+            test = map(trials.test_ids.__getitem__, trials.test[part].tolist())
+            columns = [enroll, test]
+            if trials.target is not None:
+                columns.append(iter(np.where(trials.target[part], "target", "nontarget").tolist()))
+            rows = map(" ".join, zip(*columns, strict=True))
+            stream.write(encode("".join([f"{row}\n" for row in rows])))
 
 
 def recognise(block: Block, source: str) -> TrialFormat:

@@ -3,8 +3,11 @@
 import contextlib
 import struct
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sv_cli.audio.info import audio_info
 from sv_cli.audio.mp4 import mp4_info
@@ -78,6 +81,18 @@ def test_every_truncation_is_an_error_or_the_length(tmp_path: Path) -> None:
     for size in range(0, len(whole), 7):
         with contextlib.suppress(AudioError):
             assert mp4_info(write(tmp_path, whole[:size])).num_samples in (32000, 33792)
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=8))
+def test_damaged_bytes_are_an_error_or_a_form(changes: list[tuple[int, int]]) -> None:
+    content = bytearray(movie(edits=edit_list((2000, 1024))))
+    for at, value in changes:
+        content[at % len(content)] = value
+    with TemporaryDirectory() as folder, contextlib.suppress(AudioError):
+        info = mp4_info(write(Path(folder), bytes(content)))
+        assert info.num_samples >= 0
+        assert info.sample_rate > 0
+        assert info.duration >= 0.0
 
 
 def test_real_files_have_the_length_of_their_conversion(shared: Path) -> None:

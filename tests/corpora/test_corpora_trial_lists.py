@@ -5,9 +5,12 @@ import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from fake_corpora import write
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sv_cli.corpora.archives import check_archives
 from sv_cli.corpora.corpus import Job
@@ -53,6 +56,39 @@ def test_every_format_comes_out_as_kaldis(tmp_path: Path, lines: list[str]) -> N
     assert (tmp_path / "trials").read_text() == (
         "id1-v-1 id1-w-2 target\nid1-v-1 id2-v-3 nontarget\nid2-v-3 id1-w-2 nontarget\n"
     )
+
+
+UTTS = [f"id{spk}/v{video}/{n}.wav" for spk in (1, 2, 3) for video in (1, 2) for n in (1, 2)]
+LINE = {
+    "label first": "{label} {enroll} {test}",
+    "label last": "{enroll} {test} {label}",
+    "words": "{enroll} {test} {word}",
+}
+
+
+@given(
+    pairs=st.lists(
+        st.tuples(st.sampled_from(UTTS), st.sampled_from(UTTS)), unique=True, min_size=1
+    ),
+    form=st.sampled_from(sorted(LINE)),
+    blank=st.sampled_from([" ", "\t", "  "]),
+)
+def test_any_list_keeps_its_pairs_labels_and_order(
+    pairs: list[tuple[str, str]], form: str, blank: str
+) -> None:
+    items = [Listed(utt[:-4].replace("/", "-"), utt[:3], Path(utt)) for utt in UTTS]
+    lines, expected = [], []
+    for enroll, test in pairs:
+        same = enroll[:3] == test[:3]
+        word = "target" if same else "nontarget"
+        line = LINE[form].format(label=int(same), word=word, enroll=enroll, test=test)
+        lines.append(line.replace(" ", blank))
+        ours = [name[:-4].replace("/", "-") for name in (enroll, test)]
+        expected.append(" ".join([*ours, word]))
+    with TemporaryDirectory() as folder:
+        source, target = write(Path(folder) / "list", lines), Path(folder) / "trials"
+        write_trial_list(source, target, utterance_names(items, UTTS), ListOptions())
+        assert target.read_text().splitlines() == expected
 
 
 def test_repeated_pairs_are_written_once(tmp_path: Path, capsys) -> None:

@@ -12,7 +12,7 @@ from sv_cli.tables.pair_stream import PairChunk, PairStream, concatenate
 from sv_cli.tables.scores import Scores, join
 from sv_cli.tables.trials import Trials
 
-MOST_ROWS_IN_MEMORY = 1 << 26  # 67 million, about 7 GB
+MOST_ROWS_IN_MEMORY = 1 << 26  # 67 million, about 9 GB
 
 Floats = NDArray[np.float64]
 

@@ -107,7 +107,7 @@ class WavLm(HiddenStates):
         states = [transformer.dropout(x)]
         bias = None
         for layer in transformer.layers:
-            x, bias = layer(states[-1], position_bias=bias)
+            x, bias = layer(states[-1], None, bias)
             states.append(x)
         if norm_first:
             states[-1] = transformer.layer_norm(x)

@@ -47,13 +47,13 @@ def _recompute(block: nn.Module) -> None:
 class _Recomputed(nn.Module):
     """What is laid over the class of a block."""
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **named: Any) -> Any:
         """Run the block; keep nothing but the inputs where gradients are wanted."""
         run = super().forward
         if not (self.training and torch.is_grad_enabled()):
-            return run(*inputs)
+            return run(*inputs, **named)
         pair = lambda: (nullcontext(), _without_counting(self))  # noqa: E731
-        return checkpoint(run, *inputs, use_reentrant=False, context_fn=pair)
+        return checkpoint(run, *inputs, use_reentrant=False, context_fn=pair, **named)
 
 
 @contextmanager

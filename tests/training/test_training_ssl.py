@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ssl_sizes import TINY
+from drawn_models import draw_weights
+from ssl_sizes import TINY, skip_without_extras
 from typer.testing import CliRunner
 
 sys.path.append(str(Path(__file__).parents[1] / "models"))
@@ -24,6 +25,7 @@ from sv_cli.features.settings import FRONTENDS
 from sv_cli.models.registry import build_model
 from sv_cli.settings.model import build_settings
 from sv_cli.tables.embeddings import read_embeddings
+from sv_cli.training.recompute import recompute_blocks
 from sv_cli.training.run import RunPaths, choose_frontend, run_training
 from sv_cli.training.settings import TrainSettings
 from sv_cli.training.trainer import Trainer
@@ -114,6 +116,29 @@ def test_masks_of_samples_are_refused() -> None:
     chosen = settings("wavlm_base", FROZEN, augment={"spec": {"prob": 0.5}})
     with pytest.raises(SettingsError, match="masks frames and bins"):
         choose_frontend(chosen)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_recomputed_layers_give_the_same_gradients(name: str) -> None:
+    skip_without_extras(name)
+    encoder = draw_weights(build_model(name, **TINY[name]))
+    frames = 8000 if encoder.feat_dim == 1 else 60
+    feats = torch.randn(3, frames, encoder.feat_dim)
+
+    def gradients() -> dict[str, torch.Tensor]:
+        torch.manual_seed(1)  # dropout
+        encoder.train().zero_grad()
+        encoder(feats).square().sum().backward()
+        return {key: p.grad.clone() for key, p in encoder.named_parameters() if p.grad is not None}
+
+    plain = gradients()
+    assert recompute_blocks(encoder) >= TINY[name]["num_layers"]
+    again = gradients()
+    assert plain.keys() == again.keys()
+    for key, value in plain.items():
+        torch.testing.assert_close(
+            again[key], value, rtol=1e-4, atol=1e-5 * float(value.abs().max())
+        )
 
 
 def test_long_recordings_go_in_chunks_of_seconds(voices: Path) -> None:

@@ -110,7 +110,8 @@ def _blocks(source: str) -> Iterator[_Block]:
     with Path(source).open("rb") as stream:
         while content := stream.read(_BLOCK_BYTES):
             content += stream.readline()
-            yield _split(content if content.endswith(b"\n") else content + b"\n")
+            _require(content.endswith(b"\n"))
+            yield _split(content)
 
 
 def _split(content: bytes) -> _Block:

@@ -205,7 +205,7 @@ def read_blocks(source: str, what: str = "table") -> Iterator[tuple[bytes, int]]
     """
     with open_input(source) as stream:
         line, crlf = 1, False
-        for block in _whole_lines(stream):
+        for block in _whole_lines(stream, source, what):
             if line == 1 and block.startswith(_BOM):
                 raise TableError(
                     f"`{source}:1`: {what} starts with a byte order mark",
@@ -255,7 +255,7 @@ def count_fields(block: bytes) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
     return np.diff(before, prepend=0)
 
 
-def _whole_lines(stream: IO[bytes]) -> Iterator[bytes]:
+def _whole_lines(stream: IO[bytes], source: str, what: str) -> Iterator[bytes]:
     rest = b""
     while block := stream.read(_BLOCK):
         block = rest + block if rest else block
@@ -264,6 +264,8 @@ def _whole_lines(stream: IO[bytes]) -> Iterator[bytes]:
             yield block[:cut]
         rest = block[cut:]
     if rest:
+        if what == "scores":  # half a number is a number
+            logs.warn(f"the last line of `{source}` has no end: was the file cut off?")
         yield rest + b"\n"
 
 

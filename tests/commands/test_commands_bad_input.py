@@ -124,6 +124,27 @@ def test_scores_of_other_trials(world, command, kind):
 
 
 @pytest.mark.parametrize("command", [*LABELLED, *UNLABELLED])
+def test_a_number_that_is_cut_off_is_said(world, command):
+    text = (world / "good").read_text()
+    (world / "spoilt").write_text(text[:-3])
+    result = _run(world, (LABELLED | UNLABELLED)[command], S="spoilt")
+    assert result.exit_code == 0
+    assert "the last line of `" in result.stderr
+    assert "spoilt` has no end: was the file cut off?" in result.stderr
+
+
+@pytest.mark.parametrize("cut", [5, 20, 33])
+def test_a_file_cut_at_any_byte_gives_no_eer(world, cut):
+    """All but the digits of the very last score, which are said to be cut off."""
+    content = (world / "good").read_bytes()
+    last_number = content.rstrip().rindex(b" ") + 1
+    world.text("spoilt", [])
+    for end in range(last_number - cut, last_number - cut + 5):
+        (world / "spoilt").write_bytes(content[: min(end, last_number)])
+        _refused(world, _run(world, LABELLED["eval"], S="spoilt"), "spoilt")
+
+
+@pytest.mark.parametrize("command", [*LABELLED, *UNLABELLED])
 def test_permuted_scores_give_what_sorted_ones_give(world, command):
     line = (LABELLED | UNLABELLED)[command]
     found = []

@@ -98,4 +98,5 @@ def _kernel(ratio: Fraction) -> Tensor:
     window = torch.where(distance.abs() <= context, window, 0.0)
     kernel = cutoff * torch.special.sinc(cutoff * distance) * window
     kernel = kernel / kernel.sum(dim=1, keepdim=True)  # a constant stays what it is
-    return kernel[:, None, :].float()
+    blocks: Tensor = kernel[:, None, :].float()
+    return blocks

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sv_cli.augment.settings import MAX_BABBLE, MAX_MASKS, AugmentSettings, Scene, SpecSettings
+from sv_cli.augment.settings import (
+    MAX_BABBLE,
+    MAX_MASKS,
+    SCENES,
+    AugmentSettings,
+    Scene,
+    SpecSettings,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -23,9 +30,7 @@ TIME_MASKS = slice(BABBLE.stop, BABBLE.stop + 2 * MAX_MASKS)
 FREQ_MASKS = slice(TIME_MASKS.stop, TIME_MASKS.stop + 2 * MAX_MASKS)
 NUM_CHANCES = FREQ_MASKS.stop
 
-ALL_SCENES: tuple[Scene, ...] = (
-    "clean", "noise", "music", "babble", "television", "reverb", "room",
-)  # fmt: skip
+ALL_SCENES: tuple[Scene, ...] = ("clean", *SCENES)
 
 
 @dataclass(frozen=True)

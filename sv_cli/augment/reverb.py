@@ -40,11 +40,12 @@ class Reverb:
         kept = self._spectra
         spectra = self._spectra_of(rirs) if kept is None else kept[rirs]
         product = torch.fft.rfft(waveforms, self.fft_size) * spectra
-        wet = torch.fft.irfft(product, self.fft_size)[:, : self._num_samples]
+        wet: Tensor = torch.fft.irfft(product, self.fft_size)[:, : self._num_samples]
         if self._style == "cut":
             return wet
         dry_power, wet_power = (x.square().mean(dim=1, keepdim=True) for x in (waveforms, wet))
-        return wet * (dry_power / wet_power.clamp_min(1e-20)).sqrt()
+        gain: Tensor = (dry_power / wet_power.clamp_min(1e-20)).sqrt()
+        return wet * gain
 
     def _spectra_of(self, rirs: Tensor) -> Tensor:
         responses = self._bank.responses(rirs)

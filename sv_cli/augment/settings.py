@@ -11,6 +11,8 @@ from sv_cli.settings.model import Settings
 Kind = Literal["noise", "music", "speech"]
 Scene = Literal["clean", "noise", "music", "babble", "television", "reverb", "room"]
 
+SCENES: tuple[Scene, ...] = ("noise", "music", "babble", "television", "reverb", "room")
+
 # More would not fit the row of random numbers that belongs to one utterance.
 MAX_BABBLE, MAX_MASKS = 8, 4
 
@@ -186,7 +188,7 @@ class AugmentSettings(Settings):
     @property
     def scenes(self) -> dict[Scene, float]:
         """Scene -> probability, of those that occur; what is left of 1 is clean."""
-        weights = self.weights.model_dump()
+        weights = {name: float(getattr(self.weights, name)) for name in SCENES}
         total = sum(weights.values())
         if total == 0 or self.prob == 0:
             return {}

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from sv_cli.audio.info import AudioInfo
 from sv_cli.audio.read import read_chosen_span
+from sv_cli.audio.silence import remove_silence
 from sv_cli.audio.speed import num_context_samples, num_input_samples
 from sv_cli.errors import AudioError, TableError
 from sv_cli.sampling.labels import SpeedClasses
@@ -65,7 +66,9 @@ class WaveformCrops:
         num_samples: int,
         sample_rate: int,
         audio_root: str | None = None,
+        silence_threshold: float = 0.0,
     ) -> None:
+        self._silence_threshold = silence_threshold
         self._utterances = utterances
         self._num_samples = num_samples
         self._sample_rate = sample_rate
@@ -83,8 +86,9 @@ class WaveformCrops:
         count = self._num_samples
         if factor != 1.0:
             count = num_input_samples(count, factor) - 2 * context
+        read = self._read_crop if self._silence_threshold == 0.0 else self._read_speech
         try:
-            return self._read_crop(utterance, rng, count, context)
+            return read(utterance, rng, count, context)
         except AudioError as error:
             raise AudioError(
                 f"utterance `{utterance.utt}`: {error.message}", hint=error.hint
@@ -112,6 +116,24 @@ class WaveformCrops:
             samples = repeat_to(samples, count)
         behind = count + 2 * context - before - len(samples)
         return np.pad(samples, (before, behind)) if before or behind else samples
+
+    def _read_speech(
+        self, utterance: Utterance, rng: np.random.Generator, count: int, context: int
+    ) -> NDArray[np.float32]:
+        """Return the same out of the whole utterance, without what is silent in it."""
+
+        def choose(info: AudioInfo) -> tuple[int, int]:
+            first, last = self._bounds(utterance, info)
+            return first, last - first
+
+        whole = read_chosen_span(
+            utterance.rx, choose, channel=utterance.channel, audio_root=self._audio_root
+        )
+        speech = remove_silence(whole, self._sample_rate, threshold=self._silence_threshold)
+        speech = repeat_to(speech, max(count, len(speech)))
+        start = int(rng.integers(len(speech) - count + 1))
+        padded = np.pad(speech, context) if context else speech
+        return padded[start : start + count + 2 * context]
 
     def _bounds(self, utterance: Utterance, info: AudioInfo) -> tuple[int, int]:
         if info.sample_rate != self._sample_rate:

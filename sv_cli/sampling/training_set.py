@@ -62,8 +62,12 @@ def load_training_set(
     min_seconds: float = 0.0,
     audio_root: str | None = None,
     speeds: SpeedClasses = NO_SPEEDS,
+    silence_threshold: float = 0.0,
 ) -> TrainingSet:
     """Return the utterances of `data` that training can use.
+
+    With a `silence_threshold` above 0 windows whose mean magnitude is below it (in 16-bit steps)
+    are cut out of recordings before crops are taken.
 
     Raises
     ------
@@ -78,7 +82,19 @@ def load_training_set(
     speakers = class_speakers(data.utt2spk, utts)
     index = {speaker: number for number, speaker in enumerate(speakers)}
     labels = np.array([index[data.utt2spk[utt]] for utt in utts], dtype=np.int64)
-    crops = _make_crops(data, utts, shape, kind=kind, audio_root=audio_root)
+    crops: CropReader
+    if kind == "feats":
+        table = ArrayTable(f"scp:{data.path / 'feats.scp'}")
+        crops = FeatureCrops(table, utts, num_frames=shape.num_frames)
+    else:
+        recordings = {utterance.utt: utterance for utterance in data.recordings()}
+        crops = WaveformCrops(
+            [recordings[utt] for utt in utts],
+            num_samples=shape.num_samples,
+            sample_rate=shape.sample_rate,
+            audio_root=audio_root,
+            silence_threshold=silence_threshold,
+        )
     return TrainingSet(utts, labels, speeds.names(speakers), crops, kind, shape, speeds)
 
 
@@ -97,18 +113,3 @@ def _choose_source(data: DataDir, source: str) -> Literal["wav", "feats"]:
 
 def _is_long_enough(data: DataDir, utt: str, min_seconds: float) -> bool:
     return data.utt2dur is None or data.utt2dur.get(utt, min_seconds) >= min_seconds
-
-
-def _make_crops(
-    data: DataDir, utts: list[str], shape: CropShape, *, kind: str, audio_root: str | None
-) -> CropReader:
-    if kind == "feats":
-        table = ArrayTable(f"scp:{data.path / 'feats.scp'}")
-        return FeatureCrops(table, utts, num_frames=shape.num_frames)
-    recordings = {utterance.utt: utterance for utterance in data.recordings()}
-    return WaveformCrops(
-        [recordings[utt] for utt in utts],
-        num_samples=shape.num_samples,
-        sample_rate=shape.sample_rate,
-        audio_root=audio_root,
-    )

@@ -118,6 +118,7 @@ def load_data(settings: TrainSettings, frontend: FrontendSettings, paths: RunPat
         min_seconds=settings.data.min_seconds,
         audio_root=paths.audio_root,
         speeds=SpeedClasses(settings.augment.speeds, settings.augment.speed_classes),
+        silence_threshold=settings.data.silence_threshold,
     )
     check_source(training_set, frontend)
     check_augmentation(training_set, settings)
@@ -162,6 +163,11 @@ def check_augmentation(training_set: TrainingSet, settings: TrainSettings) -> No
             f"`augment.chain` {settings.augment.chain}: features of feats.scp can only be masked, "
             "not sped up, mixed or reverberated",
             hint="give data with wav.scp, or set `augment.prob = 0` and `augment.speeds = []`",
+        )
+    if training_set.kind == "feats" and settings.data.silence_threshold > 0:
+        raise SettingsError(
+            "`data.silence_threshold`: silence is cut out of recordings, not of feats.scp",
+            hint="give data with wav.scp, or use `svtool make-vad`",
         )
 
 

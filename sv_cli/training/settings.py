@@ -36,6 +36,12 @@ class DataSettings(Settings):
         ge=0,
         description="Shorter utterances are left out; others are repeated to length.",
     )
+    silence_threshold: float = Field(
+        default=0.0,
+        ge=0,
+        description="Cut out windows of 0.1 s below this mean magnitude in 16-bit steps before "
+        "crops are taken, 50 as speaker-net; 0 keeps all and reads by seek.",
+    )
     num_workers: int = Field(
         default=-1,
         ge=-1,

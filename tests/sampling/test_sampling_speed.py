@@ -133,3 +133,24 @@ def test_stored_features_have_no_speed() -> None:
     crops = FeatureCrops(ArrayTable.__new__(ArrayTable), ["u"], num_frames=3)
     with pytest.raises(TableError, match="another speed"):
         crops.read(0, stream(0, 0, 1), factor=0.9)
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.9])
+def test_silence_is_cut_out_before_a_crop_is_taken(tmp_path: Path, factor: float) -> None:
+    burst = 0.3 * np.sin(2 * np.pi * 400 * np.arange(1600) / RATE)
+    wave = np.concatenate([np.zeros(16000), burst, np.zeros(16000), burst, burst, np.zeros(8000)])
+    soundfile.write(tmp_path / "u.wav", wave, RATE, subtype="PCM_16")
+    crops = WaveformCrops(
+        [Utterance("u", str(tmp_path / "u.wav"))],
+        num_samples=NUM_SAMPLES,
+        sample_rate=RATE,
+        silence_threshold=50.0,
+    )
+    context = num_context_samples(factor) if factor != 1.0 else 0
+    read = [crops.read(0, stream(0, epoch, 1), factor=factor) for epoch in range(5)]
+    for crop in read:
+        inner = crop[context : len(crop) - context]
+        assert len(crop) == (num_input_samples(NUM_SAMPLES, factor) if context else NUM_SAMPLES)
+        level = np.abs(inner[: len(inner) // 400 * 400].reshape(-1, 400)).mean(axis=1)
+        assert level.min() > 0.15
+    assert not np.array_equal(read[0], read[1])

@@ -162,6 +162,8 @@ def test_stored_features_take_masks_and_nothing_else(
     paths = RunPaths(str(data), str(tmp_path / "exp"))
     with pytest.raises(SettingsError, match=r"feats\.scp can only be masked"):
         run_training(settings(data=source, augment=augmented(rooms)), paths)
+    with pytest.raises(SettingsError, match=r"`data\.silence_threshold`"):
+        run_training(settings(data={**source, "silence_threshold": 50.0}), paths)
     masks = {"spec": {"prob": 1.0}}
     result = run_training(settings(num_epochs=1, data=source, augment=masks), paths)
     assert result.steps == 7

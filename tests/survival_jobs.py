@@ -47,7 +47,6 @@ class Job:
     outputs: tuple[str, ...]
     lock: str = "out/.lock"
     done_status: int = 0
-    interrupted_status: int = 130
     workers: int = 2
     pool: tuple[str, ...] = ()
 
@@ -106,7 +105,6 @@ JOBS = {
             TRAIN,
             ["--resume"],
             ("out/final.pt", "out/epoch-001.pt"),
-            interrupted_status=0,
             workers=1,
         ),
         Job(
@@ -227,11 +225,12 @@ def kill_at_random(
 ) -> Kills:
     """Kill a run, and the runs that go on from it, at random moments; then let one finish.
 
-    Half of the moments are drawn from the start of the process on, half from the moment on at
-    which it holds its lock. A run that ends before its moment counts as none; its outputs are
-    checked and wiped, and it is begun anew.
+    The moments are spread evenly over the length of an undisturbed run, in random order; three of
+    four count from the moment on at which the process holds its lock. A run that ends before its
+    moment counts as none; its outputs are checked and wiped, and it is begun anew.
     """
-    draw = np.random.default_rng(seed)
+    draw = np.random.default_rng([seed, *job.name.encode()])
+    spread = draw.permutation((np.arange(moments) + draw.random(moments)) / moments)
     kills = Kills()
     begin = time.monotonic()
     process = start(folder, [*job.arguments, *job.again])
@@ -244,11 +243,10 @@ def kill_at_random(
     while kills.moments < moments:
         kills.runs += 1
         process = start(folder, [*job.arguments, *job.again])
-        if draw.random() < 0.7:
+        delay = float(spread[kills.moments]) * whole
+        if kills.moments % 4:
             wait_for(folder / job.lock, process)
-            delay = draw.uniform(0, working)
-        else:
-            delay = draw.uniform(0, whole)
+            delay = float(spread[kills.moments]) * working
         try:
             process.wait(delay)
         except subprocess.TimeoutExpired:

@@ -111,7 +111,7 @@ def parse_wspecifier(text: str, *, wanted: str = "xvector") -> WriteSpec:
 
 def pipes_allowed() -> bool:
     """Tell whether shell commands may be run (`--no-pipes` and SVTOOL_NO_PIPES=1 refuse them)."""
-    return os.environ.get("SVTOOL_NO_PIPES", "") not in ("1", "true", "yes")
+    return os.environ.get("SVTOOL_NO_PIPES", "").lower() in ("", "0", "false", "no")
 
 
 def is_pipe(rx: str) -> bool:

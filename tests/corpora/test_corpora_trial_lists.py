@@ -160,8 +160,9 @@ def test_the_list_of_voxsrc_is_read(shared: Path) -> None:
 
 
 @pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
+def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Serve a folder with one list."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     write(tmp_path / "served" / "list.txt", PAIRS)
 
     class Quiet(SimpleHTTPRequestHandler):

@@ -1,7 +1,8 @@
-"""Where a table of scores, cohort statistics or qualities comes from: `NAME.origin.json` beside it.
+"""Where a table of scores, statistics or qualities comes from: `.NAME.origin.json` beside it.
 
 A text table has no place for the hash of the embedding model that it was made with. A table in a
-file gets a small record beside it; what goes through a pipe has none, and its model is unknown.
+file gets a small record beside it, under a name that `scores/*` does not match; what goes through
+a pipe has none, and its model is unknown.
 """
 
 import json
@@ -38,7 +39,8 @@ UNKNOWN = Origin()
 
 def origin_path(table: str) -> Path:
     """Return where the record of a table stands."""
-    return Path(table + SUFFIX)
+    path = Path(table)
+    return path.with_name(f".{path.name}{SUFFIX}")
 
 
 def write_origin(table: str, origin: Origin) -> None:
@@ -61,9 +63,9 @@ def read_origin(table: str) -> Origin:
     TableError
         When the record is damaged.
     """
-    path = origin_path(table)
-    if not Path(table).is_file() or not path.is_file():
+    if not Path(table).is_file() or not origin_path(table).is_file():
         return UNKNOWN
+    path = origin_path(table)
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         found = Origin(record["model_hash"], record["made_by"])

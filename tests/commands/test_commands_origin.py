@@ -40,7 +40,7 @@ def _asnorm(world, end, out, *options, scores=None):
 
 
 def _origin(path):
-    record = json.loads(path.with_name(path.name + ".origin.json").read_text())
+    record = json.loads(path.with_name(f".{path.name}.origin.json").read_text())
     return record["model_hash"], record["made_by"]
 
 
@@ -167,10 +167,19 @@ def test_a_record_of_an_earlier_table_counts_for_nothing(world):
     result = _apply(world, "calibrate", model, world / "norm2")
     assert result.exit_code == 0
     assert "belongs to an earlier" in result.stderr
-    (world / "norm2.origin.json").write_text("{}")
+    (world / ".norm2.origin.json").write_text("{}")
     result = _apply(world, "calibrate", model, world / "norm2")
     assert result.exit_code == 1
     assert "is no record of a table" in message(result)
+
+
+def test_records_are_not_in_the_way_of_a_pattern(world):
+    (world / "scores").mkdir()
+    for name in ("one", "two"):
+        run("score", world / "trials", world / "emb", world / "emb", world / "scores" / name)
+    assert (world / "scores/.one.origin.json").is_file()
+    every = sorted(path for path in (world / "scores").glob("*") if path.name[0] != ".")
+    assert run("eval", world / "trials", *every).exit_code == 0
 
 
 def test_models_written_before_records_are_read(world):

@@ -7,7 +7,7 @@ there is one process and every function here does nothing or the obvious.
 import datetime
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,12 +72,14 @@ def join_world(device: str, *, timeout_seconds: float) -> Iterator[World]:
     try:
         yield world
     except RuntimeError as error:
-        if _is_lost_peer(error):
-            raise _explain_loss(error, world, heartbeat.find_silent()) from error
+        silent = heartbeat.find_silent()
+        if silent or _is_lost_peer(error):
+            raise _explain_loss(error, world, silent) from error
         raise
     finally:
         heartbeat.stop()
-        dist.destroy_process_group()
+        with suppress(RuntimeError):  # the reason why the block ended is the one to be told
+            dist.destroy_process_group()
 
 
 def _start_heartbeat(world: World) -> Heartbeat:

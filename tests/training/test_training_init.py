@@ -175,6 +175,14 @@ def test_a_stage_inherits_the_settings_of_its_base(base: Path, tmp_path: Path) -
         collect_settings(config=str(recipe), init=str(tmp_path))
 
 
+def test_the_large_margin_recipe_fits_any_run(base: Path) -> None:
+    recipe = Path(__file__).parents[2] / "recipes" / "small_set" / "large_margin.toml"
+    layers = collect_settings(config=str(recipe), init=str(base))
+    made = build_settings(TrainSettings, layers.values)
+    assert made.model_options == SMALL["model_options"]
+    assert (made.loss.margin, made.data.chunk_seconds, made.augment.speeds) == (0.5, 6.015, ())
+
+
 def test_fine_tuning_as_a_user_types_it(base: Path, voices: Path, tmp_path: Path) -> None:
     exp = tmp_path / "tuned"
     line = ["train", "--init", str(base), "--data", str(voices), "--exp-dir", str(exp)]

@@ -90,7 +90,7 @@ def test_a_machine_that_dies_is_named_and_both_resume(
     assert nodes[1 - dead].wait(timeout=60) != 0
     assert time.monotonic() - begun < 30
     told = (tmp_path / f"node-{1 - dead}.log").read_text()
-    assert f"process {1 - dead} of 2 lost process {dead}" in told and "--resume" in told
+    assert f"process {1 - dead} of 2 lost process {dead}" in told and "--resume" in told, told
     steps = torch.load(exp / "state.pt", weights_only=True)["step"]
     assert steps >= 4
 

@@ -70,7 +70,8 @@ class Job:
             if not self.appends:
                 assert data == reference[name], f"{name} is half-written"
                 continue
-            rows, whole = data.splitlines(True), reference[name].splitlines(True)
+            rows = (folder / name).read_bytes().splitlines(True)
+            whole = reference[name].splitlines(True)
             torn = [row for row in rows if not row.endswith(b"\n")]
             rows = [row for row in rows if row.endswith(b"\n")]
             assert len(torn) <= 1

@@ -4,8 +4,9 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
+from sv_cli.errors import SvError
 from sv_cli.sampling.dataset import Batch, EpochBatches
 
 
@@ -18,7 +19,7 @@ class TimedLoader:
         Time spent in waiting since the start.
     """
 
-    def __init__(self, batches: Iterable[Batch]) -> None:
+    def __init__(self, batches: Iterable[Batch | SvError]) -> None:
         self._batches = batches
         self.wait_seconds = 0.0
 
@@ -30,7 +31,25 @@ class TimedLoader:
             self.wait_seconds += time.perf_counter() - start
             if batch is None:
                 return
+            if isinstance(batch, SvError):
+                raise batch
             yield batch
+
+
+class _ToldBatches(Dataset[Batch | SvError]):
+    """Batches, or the error that stands in the way of one.
+
+    What a worker process raises comes out of torch as a traceback in the text of another error.
+    """
+
+    def __init__(self, batches: EpochBatches) -> None:
+        self._batches = batches
+
+    def __getitem__(self, step: int) -> Batch | SvError:
+        try:
+            return self._batches[step]
+        except SvError as error:
+            return error
 
 
 def load_batches(
@@ -38,8 +57,8 @@ def load_batches(
 ) -> TimedLoader:
     """Return the batches of an epoch from `first_step` on, in order, read ahead by workers."""
     steps = range(first_step, len(batches))
-    loader: DataLoader[Batch] = DataLoader(
-        batches,
+    loader: DataLoader[Batch | SvError] = DataLoader(
+        _ToldBatches(batches),
         batch_size=None,
         sampler=steps,
         num_workers=num_workers,

@@ -1,7 +1,7 @@
 """CPU seconds and peak memory of the scoring commands on a job of the size of VoxCeleb1-E.
 
     python benchmarks/scoring.py                    # 145,160 x 256, 579,818 trials, cohort 5,994
-    python benchmarks/scoring.py --growth           # 10^5, 10^6, 10^7 and 10^8 trials: 9 GB of disk
+    python benchmarks/scoring.py --growth           # 10^5 to 10^8 trials: 9 GB of disk
     python benchmarks/scoring.py --growth 1e5 3.7e7 --only score eval
 
 The tables are made in a temporary folder (TMPDIR names its place); each command is run as a user

@@ -44,8 +44,24 @@ def change_speed_batch(waveforms: Tensor, factor: float, num_samples: int) -> Te
     ratio, blocks, _ = _plan(num_samples, factor)
     kernel = _kernel(ratio).to(waveforms)
     waveforms = waveforms[:, : num_input_samples(num_samples, factor)]
-    phases = torch.nn.functional.conv1d(waveforms[:, None], kernel, stride=ratio.numerator)
-    return phases[:, :, :blocks].transpose(1, 2).reshape(len(waveforms), -1)[:, :num_samples]
+    outputs = filter_blocks(waveforms, kernel, ratio.numerator, by_product=waveforms.is_cuda)
+    return outputs[:, :blocks].reshape(len(waveforms), -1)[:, :num_samples]
+
+
+def filter_blocks(waveforms: Tensor, kernel: Tensor, step: int, *, by_product: bool) -> Tensor:
+    """Return (batch, blocks, phases): every phase of the kernel at every `step` samples.
+
+    A processor is faster by convolution; on a GPU that may be rounded to TF32's 10 bits, which a
+    product of matrices is not.
+
+    Parameters
+    ----------
+    waveforms : (batch, num_samples) float32
+    kernel : (phases, 1, taps) float32
+    """
+    if by_product:
+        return waveforms.unfold(-1, kernel.shape[-1], step) @ kernel[:, 0].T
+    return torch.nn.functional.conv1d(waveforms[:, None], kernel, stride=step).transpose(1, 2)
 
 
 def play(waveforms: Tensor, speeds: Tensor, factors: Sequence[float], num_samples: int) -> Tensor:

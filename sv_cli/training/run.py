@@ -186,9 +186,11 @@ def load_dev_set(paths: RunPaths) -> DevSet | None:
 def _announce(trainer: Trainer, world: World) -> None:
     parameters = sum(p.numel() for p in trainer.learner.encoder.parameters())
     data = trainer.data
+    num_speakers = int(data.labels.max()) + 1
+    classes = f" ({len(data.speakers)} classes)" if len(data.speakers) > num_speakers else ""
     trainer.journal.say(
         f"{trainer.settings.model}: {parameters / 1e6:.2f} M parameters; {len(data.utts)} "
-        f"utterances of {len(data.speakers)} speakers; {trainer.path.steps_per_epoch} steps "
+        f"utterances of {num_speakers} speakers{classes}; {trainer.path.steps_per_epoch} steps "
         f"an epoch of {trainer.path.batch_total} utterances; {trainer.learner.precision} on "
         f"{world.device}"
     )

@@ -5,7 +5,13 @@ import pytest
 import torch
 from scipy.signal import resample_poly
 
-from sv_cli.audio.speed import change_speed_batch, num_context_samples, num_input_samples, play
+from sv_cli.audio.speed import (
+    change_speed_batch,
+    filter_blocks,
+    num_context_samples,
+    num_input_samples,
+    play,
+)
 
 RATE = 16000
 FACTORS = [0.9, 1.1, 0.95, 1.07, 0.5, 2.0]
@@ -63,6 +69,13 @@ def test_speech_band_agrees_with_scipy(factor: float, up: int, down: int) -> Non
     inner = slice(500, 15000)
     difference = aligned[inner] - scipys[whole : whole + 16000][inner]
     assert np.sqrt((difference**2).mean() / (waveform**2).mean()) < 3e-3
+
+
+def test_product_and_convolution_are_one() -> None:
+    generator = torch.Generator().manual_seed(3)
+    waveforms, kernel = torch.randn(3, 500, generator=generator), torch.randn(10, 1, 41)
+    one, other = (filter_blocks(waveforms, kernel, 9, by_product=way) for way in (True, False))
+    assert one.shape == (3, 52, 10) and torch.allclose(one, other, atol=1e-4)
 
 
 def test_a_batch_of_several_speeds() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sv_cli.errors import CheckpointError
-from sv_cli.features.cmn import subtract_mean
+from sv_cli.features.cmn import normalize_columns, subtract_mean
 from sv_cli.features.fbank import LOG_FLOOR, kaldi_window, mel_weights
 from sv_cli.features.frontend import Frontend
 from sv_cli.features.mel import emphasize, periodic_window, to_log, triangles
@@ -71,8 +71,9 @@ class KaldiFbank(nn.Module):
             floor = max(LOG_FLOOR, settings.energy_floor)
             energy = raw.square().sum(dim=-1, keepdim=True).clamp_min(floor).log()
             feats = torch.cat([energy, feats], dim=-1)
-        norm = settings.mean_norm or settings.subtract_mean
-        return subtract_mean(feats) if norm else feats
+        if settings.subtract_mean:
+            feats = subtract_mean(feats)
+        return normalize_columns(feats, settings)
 
 
 class CentredMel(nn.Module):
@@ -99,7 +100,7 @@ class CentredMel(nn.Module):
         padded = functional.pad(samples, (half, half), mode=settings.pad_mode)
         parts = functional.conv1d(padded, self.basis, stride=settings.frame_shift)
         feats = to_log(_power(parts.transpose(1, 2)) @ self.mel, settings)
-        return subtract_mean(feats) if settings.mean_norm else feats
+        return normalize_columns(feats, settings)
 
 
 def fourier_basis(length: int, size: int, num_freqs: int) -> Tensor:

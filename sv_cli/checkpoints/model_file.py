@@ -228,7 +228,8 @@ def hash_model(model: ModelFile) -> str:
     """Return 16 hex digits that change when weights, network or front-end change."""
     digest = hashlib.sha256()
     digest.update(repr((model.model, sorted(model.options.items()))).encode())
-    digest.update(model.frontend.model_dump_json().encode())
+    # Without what is as usual: a setting that is added later leaves known models as they are.
+    digest.update(model.frontend.model_dump_json(exclude_defaults=True).encode())
     for key in sorted(model.weights):
         tensor = model.weights[key].detach().cpu().contiguous()
         digest.update(f"{key}{tuple(tensor.shape)}{tensor.dtype}".encode())

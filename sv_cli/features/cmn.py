@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 
 from sv_cli.errors import ShapeError
+from sv_cli.features.settings import FrontendSettings
 
 _VARIANCE_FLOOR = 1e-10
+_INSTANCE_NORM_EPS = 1e-5
 
 
 def subtract_mean(features: Tensor) -> Tensor:
@@ -22,6 +24,19 @@ def normalize_mean_variance(features: Tensor) -> Tensor:
         return centred
     variance = centred.square().mean(dim=-2, keepdim=True)
     return centred * variance.clamp_min(_VARIANCE_FLOOR).rsqrt()
+
+
+def normalize_columns(features: Tensor, settings: FrontendSettings) -> Tensor:
+    """Normalise over time as a front-end does: (..., num_frames, feat_dim), same out.
+
+    With `var_norm` this is torch's InstanceNorm1d: divided by sqrt(variance + 1e-5).
+    """
+    if not settings.mean_norm:
+        return features
+    centred = subtract_mean(features)
+    if not settings.var_norm:
+        return centred
+    return centred * (centred.square().mean(dim=-2, keepdim=True) + _INSTANCE_NORM_EPS).rsqrt()
 
 
 def sliding_cmn(

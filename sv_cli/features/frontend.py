@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from sv_cli.features.cmn import subtract_mean
+from sv_cli.features.cmn import normalize_columns
 from sv_cli.features.fbank import Fbank, num_frames
 from sv_cli.features.mel import mel_spectrogram, num_centred_frames
 from sv_cli.features.settings import FrontendSettings
 
 
 class Frontend(nn.Module):
-    """Samples -> features of a model, with the mean over time subtracted.
+    """Samples -> features of a model, normalised over time.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Frontend(nn.Module):
         return self.normalize(self.features(waveforms, generator))
 
     def features(self, waveforms: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return features before the mean normalisation, as they are stored on disk."""
+        """Return features before they are normalised, as they are stored on disk."""
         if self.settings.kind == "mel":
             return mel_spectrogram(waveforms, self.settings)
         if self.settings.kind == "waveform":
@@ -52,5 +52,5 @@ class Frontend(nn.Module):
         return features
 
     def normalize(self, features: Tensor) -> Tensor:
-        """Apply the mean normalisation alone, for features that were read from disk."""
-        return subtract_mean(features) if self.settings.mean_norm else features
+        """Apply the normalisation alone, for features that were read from disk."""
+        return normalize_columns(features, self.settings)

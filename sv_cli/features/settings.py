@@ -133,6 +133,9 @@ class FrontendSettings(FbankSettings):
     mean_norm: bool = Field(
         default=True, description="Subtract the mean over time from each column."
     )
+    var_norm: bool = Field(
+        default=False, description="Divide each column by its deviation over time, after the mean."
+    )
     preemphasis_start: Literal["zero", "reflect"] = Field(
         default="zero", description="What stands before the first sample (kind mel)."
     )
@@ -167,6 +170,8 @@ class FrontendSettings(FbankSettings):
     def _check_kind(self) -> Self:
         if self.kind == "waveform" and (self.dither or self.use_energy or self.mean_norm):
             raise ValueError("samples (kind waveform) have no dither, energy or mean norm")
+        if self.var_norm and not self.mean_norm:
+            raise ValueError("`var_norm` needs `mean_norm`")
         if self.kind == "mel" and (self.dither or self.use_energy):
             raise ValueError("a front-end of kind mel has neither dither nor energy")
         if self.kind == "mel" and self.window_type not in ("hamming", "hanning"):
@@ -181,6 +186,10 @@ FRONTENDS: dict[str, FrontendSettings] = {
     "wespeaker-60": FrontendSettings(window_type="hamming", dither=1.0, num_mel_bins=60),
     "wespeaker-72": FrontendSettings(window_type="hamming", dither=1.0, num_mel_bins=72),
     "3dspeaker": FrontendSettings(window_type="povey", sample_scale=1.0),
+    # RDINO and SDPN; their instance norm is here, not in the network.
+    "3dspeaker-ssl": _MEL.model_copy(
+        update={"window_type": "hanning", "preemphasis": 0.0, "var_norm": True}
+    ),
     "speaker-net": _MEL,
     "speaker-net-kaldi": FrontendSettings(use_energy=True),
     "taoruijie": _MEL.model_copy(

@@ -212,12 +212,6 @@ def _choose_frontend(
     feat_dim = found.layout.choices["feat_dim"]
     if wanted is not None:
         return resize_frontend(wanted, feat_dim)
-    if weights.is_self_supervised:
-        raise CheckpointError(
-            f"`{weights.path}`: a self-supervised network, whose features are divided by their"
-            " deviation, which no front-end of svtool does",
-            hint="`--frontend NAME` takes another, as a start for training",
-        )
     name = found.layout.frontend or PROJECTS[found.project].frontend
     if found.project == "wespeaker" and is_of_damo(weights.path):
         name = "3dspeaker"

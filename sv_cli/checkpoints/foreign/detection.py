@@ -114,6 +114,8 @@ def detect(
     if len(layouts) > 1:
         chosen = _choose(weights, layouts, config)
     layout = wavlm.prefer_named(layouts[chosen], weights.path)
+    if chosen == "3dspeaker" and weights.is_self_supervised:
+        layout = replace(layout, frontend=threed_speaker.SELF_SUPERVISED_FRONTEND)
     if chosen != "wespeaker":
         return Detected(chosen, layout)
     if config is not None and layout.frontend is not None:

@@ -8,6 +8,7 @@ from sv_cli.checkpoints.foreign import trunks
 from sv_cli.checkpoints.foreign.shapes import Layout, Shapes
 
 FRONTEND = "3dspeaker"
+SELF_SUPERVISED_FRONTEND = "3dspeaker-ssl"
 _ECAPA = ("ecapa_3dspeaker_c1024", "ecapa_3dspeaker_c512")
 _ERES2NET = ("eres2net_base", "eres2net_large", "eres2net_huge")
 

@@ -106,6 +106,7 @@ def test_thresholds_reproduce_their_operating_points(drawn):
     assert one_by_one == sweep.thresholds.tolist()
 
 
+@settings(deadline=None)
 @given(trials(), st.integers(1, 5))
 def test_corners_are_found_block_by_block(drawn, num_points):
     sweep = error_rates(*drawn)

@@ -4,7 +4,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sv_cli.errors import TableError
@@ -18,6 +18,7 @@ from sv_cli.tables.trials import iterate_trials
 NAMES = st.sampled_from(["a", "b", "é", "long-name-of-an-utterance", "0"])
 PAIRS = st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=20, unique=True)
 CHUNKS = st.integers(1, 25)
+with_files = settings(max_examples=60, deadline=None)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,7 @@ def small(chunk_rows, block_bytes=1 << 22):
     )
 
 
+@with_files
 @given(PAIRS, CHUNKS, st.integers(1, 60))
 def test_chunks_of_any_size_are_the_whole_list(folder, pairs, chunk_rows, block_bytes):
     path = write(folder, "scores", [f"{a} {b} {row / 7!r}" for row, (a, b) in enumerate(pairs)])
@@ -60,6 +62,7 @@ def test_chunks_of_any_size_are_the_whole_list(folder, pairs, chunk_rows, block_
     assert len(stream.take(1)) == 0
 
 
+@with_files
 @given(PAIRS, CHUNKS, st.data())
 def test_a_pair_twice_is_found_across_any_boundary(folder, pairs, chunk_rows, data):
     first = data.draw(st.integers(0, len(pairs) - 1))
@@ -73,6 +76,7 @@ def test_a_pair_twice_is_found_across_any_boundary(folder, pairs, chunk_rows, da
     assert f"1 repeated pairs: `{name}` (lines {first + 1} and {place + 1})" in caught.value.message
 
 
+@with_files
 @given(st.lists(st.integers(-5, 40), max_size=60), st.integers(1, 8), st.integers(1, 9))
 def test_repeats_in_a_file_are_those_in_memory(numbers, most_codes, part):
     codes = np.array(numbers, dtype=np.int64) * 0x1_0000_0001
@@ -107,6 +111,7 @@ def joined(folder, sources, **options):
     return named(first, chunk), np.concatenate([np.stack(scores) for _, scores in parts], axis=1)
 
 
+@with_files
 @given(PAIRS, CHUNKS, st.integers(0, 20), st.randoms(use_true_random=False))
 def test_joins_are_by_key_from_the_first_difference_on(folder, pairs, chunk_rows, same, random):
     """The first `same` lines agree in order, the others are shuffled."""
@@ -122,6 +127,7 @@ def test_joins_are_by_key_from_the_first_difference_on(folder, pairs, chunk_rows
     assert scores.tolist() == [list(values.values())] * 2
 
 
+@with_files
 @given(PAIRS, CHUNKS, st.sampled_from(["truncated", "duplicated", "superfluous"]))
 def test_spoilt_scores_are_refused_at_any_chunk_size(folder, pairs, chunk_rows, kind):
     lines = [f"{a} {b} 0.5" for a, b in pairs]

@@ -145,12 +145,12 @@ def test_a_clock_that_was_set_back_holds_nothing_up_for_ever(night: Path) -> Non
 def test_a_file_that_changes_while_it_is_read_is_left(
     night: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sv_cli.jobs import run as run_module
+    from sv_cli.jobs import batches as module
 
     first, second = arrive(0, 1)
-    score = run_module.Scorer.rows
+    score = module.Scorer.rows
     monkeypatch.setattr(
-        run_module.Scorer,
+        module.Scorer,
         "rows",
         lambda self, key, *rest: os.utime(f"incoming/{second}") or score(self, key, *rest),
     )
@@ -234,6 +234,20 @@ def test_a_recording_that_changed_after_its_score_is_told(night: Path) -> None:
     assert summary["changed"] == [name]
     assert "changed after they were scored" in summary["stderr"]
     assert len(rows()) == 6
+
+
+def test_a_run_without_anything_new_loads_no_torch(night: Path) -> None:
+    arrive(0)
+    job()
+    script = """
+import sys
+from sv_cli.jobs.run import run_job
+from sv_cli.jobs.settings import JobSettings
+run_job(JobSettings(model="model.pt", recordings="incoming", enroll="enrolled", out="out"))
+assert not {"torch", "scipy"} & sys.modules.keys()
+"""
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment)
 
 
 def test_settings_are_shown_and_checked(night: Path) -> None:

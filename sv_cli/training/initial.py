@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sv_cli.checkpoints.model_file import find_model_file, load_weights, read_model
 from sv_cli.checkpoints.state import load_state
-from sv_cli.errors import CheckpointError
+from sv_cli.errors import CheckpointError, SettingsError
 from sv_cli.features.settings import FRONTENDS, FrontendSettings, find_frontend
 from sv_cli.models.protocol import SpeakerEncoder
 from sv_cli.models.registry import MODELS, find_model
@@ -86,6 +86,25 @@ def read_source(spec: str) -> Source:
         speakers=model.speakers,
         frontend=_name_frontend(model.model, model.frontend),
     )
+
+
+def check_apart(spec: str, exp_dir: str | Path) -> None:
+    """Refuse to start in the very directory of the source, whose files would be replaced.
+
+    Raises
+    ------
+    SettingsError
+        When the source lies in the experiment directory.
+    """
+    path = Path(spec)
+    if not path.exists():
+        path = Path(spec.partition(":")[0])
+    folder = path if path.is_dir() else path.parent
+    if folder.resolve() == Path(exp_dir).resolve():
+        raise SettingsError(
+            f"`--init {spec}` lies in the experiment directory that it is to fill",
+            hint="give another `--exp-dir`",
+        )
 
 
 def _from_state(path: Path) -> Source:

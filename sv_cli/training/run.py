@@ -21,7 +21,7 @@ from sv_cli.tables.trials import read_trials
 from sv_cli.training.bench_loader import LoaderSpeed, bench_loader
 from sv_cli.training.data_path import DataPath
 from sv_cli.training.distributed import World, join_world
-from sv_cli.training.initial import read_source, start_from
+from sv_cli.training.initial import check_apart, read_source, start_from
 from sv_cli.training.run_files import RunFiles
 from sv_cli.training.settings import TrainSettings
 from sv_cli.training.trainer import RunResult, Trainer
@@ -61,6 +61,8 @@ def run_training(
     TrainingError
         When the loss is not finite, or another process is lost.
     """
+    if settings.init.model:
+        check_apart(settings.init.model, paths.exp_dir)
     frontend = choose_frontend(settings)
     torch.set_num_threads(settings.engine.num_threads)
     keep_freed_memory()

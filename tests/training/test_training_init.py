@@ -183,6 +183,15 @@ def test_the_large_margin_recipe_fits_any_run(base: Path) -> None:
     assert (made.loss.margin, made.data.chunk_seconds, made.augment.speeds) == (0.5, 6.015, ())
 
 
+def test_a_run_does_not_replace_what_it_starts_from(base: Path, voices: Path) -> None:
+    for spec in (base, base / "final.pt", f"{base}:final"):
+        with pytest.raises(SettingsError, match="lies in the experiment directory"):
+            run_training(
+                settings(init={"model": str(spec)}), RunPaths(str(voices), str(base)), force=True
+            )
+    assert (base / "final.pt").is_file()
+
+
 def test_fine_tuning_as_a_user_types_it(base: Path, voices: Path, tmp_path: Path) -> None:
     exp = tmp_path / "tuned"
     line = ["train", "--init", str(base), "--data", str(voices), "--exp-dir", str(exp)]

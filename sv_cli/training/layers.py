@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from sv_cli.augment.settings import CHAINS
 from sv_cli.errors import SettingsError
-from sv_cli.settings.toml import Layers, parse_overrides, read_recipe
+from sv_cli.settings.toml import Layers, flatten, parse_overrides, read_recipe
 
 
 def collect_settings(
@@ -39,6 +40,9 @@ def _merge(named: list[tuple[str, dict[str, Any]]]) -> Layers:
     layers = Layers()
     for origin, values in named:
         layers.add(values, origin=origin)
+    chain = str(layers.values.get("augment", {}).get("chain", "none"))
+    for name in flatten(CHAINS.get(chain, {})):
+        layers.origins.setdefault(f"augment.{name}", f"chain {chain}")
     return layers
 
 

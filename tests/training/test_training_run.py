@@ -167,3 +167,11 @@ def test_stored_features_take_masks_and_nothing_else(
     masks = {"spec": {"prob": 1.0}}
     result = run_training(settings(num_epochs=1, data=source, augment=masks), paths)
     assert result.steps == 7
+
+
+def test_settings_of_a_chain_are_told_with_their_origin() -> None:
+    line = ["train", "--set", "augment.chain=3d-speaker", "--set", "augment.prob=0.2"]
+    shown = CliRunner().invoke(app, [*line, "--show-settings"]).output
+    assert "augment.prob = 0.2  # --set" in shown
+    assert "augment.mix.power_floor = 1e-06  # chain 3d-speaker" in shown
+    assert "augment.gain_prob = 0.0  # default" in shown

@@ -83,10 +83,10 @@ def join_world(device: str, *, timeout_seconds: float) -> Iterator[World]:
 
 
 def _start_heartbeat(world: World) -> Heartbeat:
-    import torch.distributed as dist
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = dist.TCPStore(host, port, timeout=datetime.timedelta(seconds=30))
+    store = TCPStore(host, port, timeout=datetime.timedelta(seconds=30))
     heartbeat = Heartbeat(store, rank=world.rank, size=world.size)
     heartbeat.start()
     return heartbeat

@@ -48,6 +48,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("score", "score:score", "Score trials by the cosine."),
     ("score-job", "score_job:score_job", "Score what is new, night after night."),
     ("identify", "identify:identify", "Find the speaker of each test among all enrolled."),
+    ("verify", "verify:verify", "Tell whether two recordings are of the same speaker."),
     ("asnorm", "asnorm:asnorm", "Normalise scores by a cohort."),
     ("plda", "", "Train, adapt and score by PLDA, in Kaldi's format."),
     ("plda train", "plda:train", ""),
@@ -71,6 +72,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("fuse apply", "fuse:apply", ""),
     ("decide", "calibrate:decide", "Accept or reject each trial."),
     ("eval", "eval:evaluate", "Evaluate scores: EER, minDCF, Cllr, plots."),
+    ("info", "info:info", "Tell versions, devices, and which extras work."),
     ("demo", "demo:demo", "Run the whole chain on a synthetic corpus."),
 )
 

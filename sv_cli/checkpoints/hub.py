@@ -48,6 +48,8 @@ class Published:
         Key of `foreign.detection.PROJECTS`.
     model : str
         Name of the network in the registry.
+    threshold : float or None
+        Cosine that the model's card calls the same speaker, where it says one.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Published:
     files: tuple[str, ...]
     project: str
     model: str
+    threshold: float | None = None
 
     @property
     def page(self) -> str:
@@ -78,8 +81,11 @@ def _huggingface() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/") + "/"
 
 
-def _modelscope(name: str, revision: str, file: str, model: str) -> Published:
-    return Published(f"iic/{name}", "modelscope", revision, (file,), "3dspeaker", model)
+def _modelscope(
+    name: str, revision: str, file: str, model: str, *, threshold: float | None = None
+) -> Published:
+    files, project = (file,), "3dspeaker"
+    return Published(f"iic/{name}", "modelscope", revision, files, project, model, threshold)
 
 
 def _wespeaker(name: str, model: str) -> Published:
@@ -111,7 +117,7 @@ _ROWS: tuple[Published, ...] = (
     ),
     _modelscope(
         "speech_eres2net_sv_zh-cn_16k-common", "v1.0.5", "pretrained_eres2net_aug.ckpt",
-        "eres2net_huge",
+        "eres2net_huge", threshold=0.365,
     ),
     _modelscope(
         "speech_eres2netv2_sv_zh-cn_16k-common", "v1.0.1", "pretrained_eres2netv2.ckpt",
@@ -216,8 +222,18 @@ def find_published(name: str) -> Published:
 
 def published_project(file: str) -> str | None:
     """Return the project that published a file of this very name; none for usual names."""
-    named = {Path(row.files[0]).name: row.project for row in _ROWS if row.host == "modelscope"}
-    return named.get(file)
+    return next((row.project for row in _published_as(file)), None)
+
+
+def published_threshold(file: str) -> float | None:
+    """Return the threshold of the only weights that were published under this file name."""
+    rows = _published_as(file)
+    return rows[0].threshold if len(rows) == 1 else None
+
+
+def _published_as(file: str) -> list[Published]:
+    hosts = (row for row in _ROWS if row.host == "modelscope")
+    return [row for row in hosts if Path(row.files[0]).name == file]
 
 
 def download(row: Published, folder: Path) -> Path:

@@ -67,6 +67,12 @@ class ModelFile:
         load_weights(encoder, self.weights, what=f"model `{self.model}`")
         return encoder.eval()
 
+    def loaded(self, path: Path) -> "LoadedModel":
+        """Return the network, built and in eval mode on the CPU; `path` is where it came from."""
+        encoder = self.build()
+        threshold = self.notes.get("threshold")
+        return LoadedModel(encoder, self.frontend, self.info(encoder), path, threshold)
+
     def info(self, encoder: SpeakerEncoder) -> ModelInfo:
         """Return what embedding tables remember of this model."""
         return ModelInfo(
@@ -80,12 +86,17 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network ready to extract: in eval mode, with its front-end and identity."""
+    """A network ready to extract: in eval mode, with its front-end and identity.
+
+    `threshold` is the cosine at or above which its publishers call two voices the same, where they
+    say one.
+    """
 
     encoder: SpeakerEncoder
     frontend: FrontendSettings
     info: ModelInfo
     path: Path
+    threshold: float | None = None
 
 
 def save_model(path: str | Path, model: ModelFile) -> None:
@@ -140,8 +151,7 @@ def read_model(spec: str | Path) -> ModelFile:
 def load_model(spec: str | Path) -> LoadedModel:
     """Return the model that `spec` names, built and in eval mode on the CPU."""
     model = read_model(spec)
-    encoder = model.build()
-    return LoadedModel(encoder, model.frontend, model.info(encoder), find_model_file(spec))
+    return model.loaded(find_model_file(spec))
 
 
 def find_model_file(spec: str | Path) -> Path:

@@ -35,6 +35,8 @@ class SpeakerModel:
     ----------
     info : ModelInfo
         Name, hash, front-end and sizes, as embedding tables record them.
+    threshold : float or None
+        Cosine at or above which its publishers call two voices the same, where they say one.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class SpeakerModel:
         device: torch.device | None = None,
     ) -> None:
         self.info: ModelInfo = model.info
+        self.threshold = model.threshold
         device = device or torch.device("cpu")
         encoder = model.encoder.to(device)
         self._extractor = Extractor(encoder, model.frontend, settings, device=device)
@@ -158,9 +161,7 @@ def load_model(
 
 def _fetch(name: str) -> LoadedModel:
     """Return published weights as a model."""
-    file = import_published(name).model
-    encoder = file.build()
-    return LoadedModel(encoder, file.frontend, file.info(encoder), Path(name))
+    return import_published(name).model.loaded(Path(name))
 
 
 def _check_samples(waveform: ArrayLike) -> NDArray[np.float32]:

@@ -15,7 +15,13 @@ from sv_cli.checkpoints.foreign.detection import PROJECTS, Detected, check_proje
 from sv_cli.checkpoints.foreign.reading import ForeignWeights, read_weights
 from sv_cli.checkpoints.foreign.shapes import Layout
 from sv_cli.checkpoints.foreign.wespeaker import is_of_damo
-from sv_cli.checkpoints.hub import SCHEME, download, find_published
+from sv_cli.checkpoints.hub import (
+    SCHEME,
+    download,
+    find_published,
+    published_project,
+    published_threshold,
+)
 from sv_cli.checkpoints.model_file import ModelFile, save_model
 from sv_cli.errors import CheckpointError, SettingsError
 from sv_cli.features.settings import (
@@ -132,7 +138,7 @@ def import_weights(path: str | Path, wanted: Wanted | None = None) -> Imported:
     tensors = _count_batches(found.layout.rename(weights.tensors))
     name, options = _name_network(found.layout, tensors, name)
     settings = _choose_frontend(weights, found, wanted.frontend)
-    notes = {"imported_from": weights.path.name, "project": PROJECTS[found.project].title}
+    notes = _notes(weights.path.name, found.project)
     file = ModelFile(name, options, settings, dict(tensors), notes=notes)
     encoder = _build(file, weights.path)
     # The built network's copy: float32 whatever the file had, counters as integers.
@@ -140,6 +146,12 @@ def import_weights(path: str | Path, wanted: Wanted | None = None) -> Imported:
     for note in found.layout.notes:
         logs.info(f"`{weights.path}`: {note}")
     return Imported(file, found.project, encoder.embedding_dim, weights.dropped)
+
+
+def _notes(file: str, project: str) -> dict[str, Any]:
+    notes: dict[str, Any] = {"imported_from": file, "project": PROJECTS[project].title}
+    threshold = published_threshold(file) if published_project(file) == project else None
+    return notes if threshold is None else {**notes, "threshold": threshold}
 
 
 def _count_batches(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 Both take rows of unit length (`center.normalize_length`), so a score is one dot product.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +16,33 @@ PAIR_BLOCK = 2048  # 2 x 2048 x 256 float32 gathered rows stay in the second-lev
 RECTANGLE_CELLS = 1 << 22  # 16 MiB of float32 scores at a time
 BEST_COLUMNS = 8192  # with 512 test rows a product that runs at full speed
 GROUP_COLUMNS = 32
-ROUNDING = 2e-5  # more than two ways to add up one cosine differ by
 
 Rows = NDArray[np.integer]
+
+
+def _multiply(
+    left: NDArray[np.float32], right: NDArray[np.float32], out: NDArray[np.float32]
+) -> None:
+    np.matmul(left, right.T, out=out)
+
+
+@dataclass(frozen=True)
+class Gemm:
+    """The product that a rectangle is made of.
+
+    Attributes
+    ----------
+    multiply : callable
+        (left (m, dim) float32, right (n, dim) float32, out (m, n) float32): left x right' into out.
+    rounding : float
+        More than what its cosines and those of `dot_pairs` differ by.
+    """
+
+    multiply: Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]], None]
+    rounding: float
+
+
+IN_NUMPY = Gemm(_multiply, 2e-5)
 
 
 def dot_pairs(
@@ -50,7 +74,7 @@ def dot_pairs(
 
 
 def iterate_dense(
-    enroll: NDArray[np.float32], test: NDArray[np.float32]
+    enroll: NDArray[np.float32], test: NDArray[np.float32], *, gemm: Gemm = IN_NUMPY
 ) -> Iterator[tuple[slice, NDArray[np.float32]]]:
     """Give blocks of the rectangle of dot products, some test rows at a time.
 
@@ -71,7 +95,7 @@ def iterate_dense(
     buffer = np.empty((size, len(enroll)), dtype=np.float32)
     for rows in blocks(len(test), size):
         scores = buffer[: rows.stop - rows.start]
-        np.matmul(test[rows], enroll.T, out=scores)
+        gemm.multiply(test[rows], enroll, scores)
         yield rows, scores
 
 
@@ -98,6 +122,7 @@ def select_dense(
     *,
     top_k: int | None = None,
     threshold: float | None = None,
+    gemm: Gemm = IN_NUMPY,
 ) -> Iterator[Selected]:
     """Give the `top_k` highest scores of each test row, those not below `threshold`, or both.
 
@@ -125,40 +150,44 @@ def select_dense(
     check_dims(enroll, test)
     span = len(enroll) if top_k is None else max(BEST_COLUMNS, 4 * top_k)
     span = max(1, min(span, len(enroll)))
+    wanted = _Wanted(top_k, threshold, gemm)
     for rows in blocks(len(test), max(1, RECTANGLE_CELLS // span)):
-        proposed = _propose(enroll, test[rows], span, top_k=top_k, threshold=threshold)
+        proposed = _propose(enroll, test[rows], span, wanted)
         test_rows, enroll_rows = proposed[0] + rows.start, proposed[1]
         scores = dot_pairs(enroll, test, enroll_rows=enroll_rows, test_rows=test_rows)
         yield _rank(Selected(enroll_rows, test_rows, scores), top_k=top_k, threshold=threshold)
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    top_k: int | None
+    threshold: float | None
+    gemm: Gemm
+
+
 def _propose(
-    enroll: NDArray[np.float32],
-    test: NDArray[np.float32],
-    span: int,
-    *,
-    top_k: int | None,
-    threshold: float | None,
+    enroll: NDArray[np.float32], test: NDArray[np.float32], span: int, wanted: _Wanted
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return test and enrolment rows of all pairs that may be wanted, and of few others.
 
     A block of scores is looked at by the maxima of groups of columns: as many as `top_k` groups
     reach the `top_k`-th highest maximum, so no wanted score lies below it.
     """
+    top_k, threshold, rounding = wanted.top_k, wanted.threshold, wanted.gemm.rounding
     width = 1 if top_k is None else max(1, min(GROUP_COLUMNS, span // (4 * top_k)))
     num_groups = -(-span // width)
     buffer = np.empty((len(test), num_groups * width), dtype=np.float32)
-    floor = np.full(len(test), -np.inf if threshold is None else threshold - ROUNDING, np.float32)
+    floor = np.full(len(test), -np.inf if threshold is None else threshold - rounding, np.float32)
     found: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     for columns in blocks(len(enroll), span):
         num_columns = columns.stop - columns.start
-        np.matmul(test, enroll[columns].T, out=buffer[:, :num_columns])
+        wanted.gemm.multiply(test, enroll[columns], buffer[:, :num_columns])
         buffer[:, num_columns:] = -np.inf
         grouped = buffer.reshape(len(test), width, num_groups)  # a group is a column of these
         highest = grouped.max(axis=1)
         if top_k is not None and top_k <= num_groups:
             last = num_groups - top_k
-            bound = np.partition(highest, last, axis=1)[:, last] - np.float32(ROUNDING)
+            bound = np.partition(highest, last, axis=1)[:, last] - np.float32(rounding)
             floor = np.maximum(floor, bound)
         rows, groups = np.nonzero(highest >= floor[:, None])
         place, member = np.nonzero(grouped[rows, :, groups] >= floor[rows, None])

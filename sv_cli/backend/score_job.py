@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv_cli.atomic import atomic_path
-from sv_cli.backend.cosine import Rows, dot_pairs, iterate_dense, select_dense
+from sv_cli.backend.cosine import IN_NUMPY, Gemm, Rows, dot_pairs, iterate_dense, select_dense
 from sv_cli.backend.score_origin import Origin, write_origin
 from sv_cli.backend.sides import Average, Side, Sides, read_sides
 from sv_cli.backend.trial_scores import score_list
@@ -106,14 +106,20 @@ def score_trials(files: Sequence[str], options: ScoreOptions) -> tuple[int, int]
 
 
 def score_rectangle(
-    files: Sequence[str], options: ScoreOptions, limits: Limits, share: Share
+    files: Sequence[str],
+    options: ScoreOptions,
+    limits: Limits,
+    share: Share,
+    *,
+    gemm: Gemm = IN_NUMPY,
 ) -> int:
     """Score all enrolments with all tests; `files` are (enroll, test, scores).
 
     A name that ends in `.npy` receives the rectangle as a memory-mapped float32 array (num_enroll,
     num_test), with the keys beside it; any other a list of scores. A share of it has some of the
     rows of the array, or the scores of some of the tests: the lists of all shares one after the
-    other are the whole list.
+    other are the whole list. The scores of a list are those of `dot_pairs` whatever `gemm` is; an
+    array holds its products.
 
     Returns
     -------
@@ -125,14 +131,14 @@ def score_rectangle(
         if limits != Limits():
             raise SettingsError("a `.npy` array is whole; `--top-k` and `--threshold` make a list")
         sides = options.read(enroll, test)
-        return _write_array(target, _part(sides.enroll, share), sides.test)
+        return _write_array(target, _part(sides.enroll, share), sides.test, gemm)
     sides = options.read(enroll, test)
     tests = _part(sides.test, share)
     num_scores = 0
 
     def lines() -> Iterator[bytes]:
         nonlocal num_scores
-        for kept in select_dense(sides.enroll.matrix, tests.matrix, **asdict(limits)):
+        for kept in select_dense(sides.enroll.matrix, tests.matrix, gemm=gemm, **asdict(limits)):
             num_scores += len(kept.score)
             yield from format_scores(
                 (sides.enroll.ids, tests.ids), kept.enroll, kept.test, kept.score
@@ -150,11 +156,11 @@ def _part(side: Side, share: Share) -> Side:
     return Side(side.ids[rows], side.matrix[rows])
 
 
-def _write_array(target: str, enroll: Side, test: Side) -> int:
+def _write_array(target: str, enroll: Side, test: Side, gemm: Gemm) -> int:
     shape = (len(enroll.ids), len(test.ids))
     with atomic_path(target) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-        for rows, scores in iterate_dense(test.matrix, enroll.matrix):
+        for rows, scores in iterate_dense(test.matrix, enroll.matrix, gemm=gemm):
             array[rows] = scores
         array.flush()
         del array

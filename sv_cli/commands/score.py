@@ -1,12 +1,15 @@
 """`svtool score`."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from sv_cli.atomic import refuse_overwrite
 from sv_cli.commands.skipping import AllowMissing, Force, MaxSkipped, finish
 from sv_cli.errors import SettingsError
+
+if TYPE_CHECKING:
+    from sv_cli.backend.cosine import Gemm
 
 
 def score(
@@ -40,6 +43,16 @@ def score(
         int, typer.Option(min=1, help="With --dense: jobs that share the tests.")
     ] = 1,
     shard: Annotated[int, typer.Option(min=1, help="Which of them this is, from 1.")] = 1,
+    device: Annotated[
+        Literal["cpu", "cuda"], typer.Option(help="With --dense: where the products are made.")
+    ] = "cpu",
+    precision: Annotated[
+        Literal["fp32", "bf16"],
+        typer.Option(
+            help="With --dense: of the products. A list is the same either way; an array has"
+            " two to three digits in bf16."
+        ),
+    ] = "fp32",
     allow_missing: AllowMissing = False,
     max_skipped: MaxSkipped = 0,
     force: Force = False,
@@ -55,12 +68,15 @@ def score(
       $ svtool score data/eval/trials emb/eval emb/eval out/eval.scores --submean emb/train
       $ cat emb/eval/xvector.ark | svtool score data/eval/trials ark:- ark:- | sort -k3 -g | tail
       $ svtool score --dense emb/eval emb/eval out/best --top-k 3
+      $ svtool score --dense emb/eval emb/eval out/near --threshold 0.5 --precision bf16
 
     \b
     See also: asnorm, qmf, plda score, eval
     """
-    if not dense and (top_k is not None or threshold is not None):
-        raise SettingsError("`--top-k` and `--threshold` belong to `--dense`")
+    if not dense and (top_k, threshold, device, precision) != (None, None, "cpu", "fp32"):
+        raise SettingsError(
+            "`--top-k`, `--threshold`, `--device` and `--precision` belong to `--dense`"
+        )
     average = _average(length_norm=length_norm, score_mean=score_mean)
     from sv_cli.backend import score_job
 
@@ -71,10 +87,22 @@ def score(
     options = score_job.ScoreOptions(submean, enroll_spk2utt, average, allow_missing)
     if dense:
         limits = score_job.Limits(top_k, threshold)
-        done, skipped = score_job.score_rectangle(files, options, limits, share), 0
+        gemm = _gemm(device, precision)
+        done, skipped = score_job.score_rectangle(files, options, limits, share, gemm=gemm), 0
     else:
         done, skipped = score_job.score_trials(files, options)
     finish(f"wrote {done} scores", done=done, skipped=skipped, max_skipped=max_skipped)
+
+
+def _gemm(device: Literal["cpu", "cuda"], precision: Literal["fp32", "bf16"]) -> "Gemm":
+    """Return the product; torch is loaded for what numpy has not."""
+    if (device, precision) == ("cpu", "fp32"):
+        from sv_cli.backend.cosine import IN_NUMPY
+
+        return IN_NUMPY
+    from sv_cli.extraction.gemm import in_torch
+
+    return in_torch(device, precision)
 
 
 def _average(*, length_norm: bool, score_mean: bool) -> Literal["embeddings", "unit", "scores"]:

@@ -1,0 +1,201 @@
+# The stages that all recipes share. A run.sh sets its variables, sources this file, calls
+# `parse_options "$@"`, tells how its corpora are prepared (prepare_data) and where the trials are
+# (train_data, test_data, lists, trials, enroll_options), and ends with `run_stages`.
+#
+# Stages: 1 prepare, 2 train, 3 average, 4 fine-tune, 5 extract, 6 cosine, 7 AS-norm, 8 QMF,
+# 9 PLDA, 10 table of error rates.
+
+recipes=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+folder=$(basename "$(dirname "$0")")
+dry_run=no
+
+parse_options() { # --some-name VALUE sets some_name, if run.sh has such a variable
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --dry-run) dry_run=yes; shift; continue ;;
+      --help) sed -n '2,/^source/p' "$0"; exit 0 ;;
+      --[a-z]*) ;;
+      *) echo "$0: \`$1\` is no option" >&2; exit 2 ;;
+    esac
+    local name=${1#--}
+    name=${name//-/_}
+    if ! grep -qE "(^| )$name=" "$0" || [ $# -lt 2 ]; then
+      echo "$0: \`$1\` is no option, or has no value; --help lists all" >&2
+      exit 2
+    fi
+    printf -v "$name" %s "$2"
+    shift 2
+  done
+  if [ ! -f "$recipes/$folder/$model.toml" ]; then
+    echo "$0: no recipe \`$recipes/$folder/$model.toml\`" >&2
+    exit 2
+  fi
+  if [ "$dry_run" = no ]; then
+    mkdir -p "$work"
+    cd "$work"
+  fi
+}
+
+run() { # print a command, and run it unless --dry-run was given
+  printf '%q ' "$@"
+  printf '\n'
+  if [ "$dry_run" = no ]; then "$@"; fi
+}
+
+wanted() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
+
+start_of() { # what a recipe starts from: -, FOLDER/RECIPE, hub:NAME, or file
+  awk -F '\t' -v recipe="$folder/$1" '$1 == recipe { print $2 }' "$recipes/table.tsv"
+}
+
+chain_of() { # the recipes that lead to a recipe, first to last
+  local start
+  start=$(start_of "$1")
+  case $start in "$folder"/*) chain_of "${start#*/}" ;; esac
+  echo "$1"
+}
+
+train_one() {
+  local exp=exp/$folder/$1 start options=()
+  if [ -f "$exp/final.pt" ]; then
+    echo "# $exp is trained"
+    return
+  fi
+  start=$(start_of "$1")
+  case $start in
+    -) ;;
+    hub:*)
+      local weights=exp/weights/${start##*/}.pt
+      [ -f "$weights" ] || run svtool import "$start" "$weights"
+      options=(--init "$weights") ;;
+    file)
+      if [ -z "$initial" ]; then
+        echo "$0: $1 starts from weights that --initial names" >&2
+        exit 2
+      fi
+      options=(--init "$initial") ;;
+    *) options=(--init "exp/$start/average.pt") ;;
+  esac
+  if [ -f "$exp/state.pt" ]; then options+=(--resume); fi
+  local more
+  read -ra more <<< "$train_options"
+  run svtool train --config "$recipes/$folder/$1.toml" --data "$train_data" --exp-dir "$exp" \
+    --num-procs "$num_gpus" "${options[@]}" "${more[@]}"
+}
+
+average_one() { # the epochs that the recipe's engine.keep_last has left
+  local exp=exp/$folder/$1
+  run svtool average "$exp"/epoch-*.pt "$exp/average.pt" --force
+}
+
+extract_all() {
+  local average=exp/$folder/$model/average.pt
+  run svtool extract "$average" "$train_data" "$emb/train" --num-procs "$num_gpus" --resume
+  run svtool extract "$average" "$test_data" "$emb/test" --num-procs "$num_gpus" --resume
+  run svtool mean "$train_data/spk2utt" "$emb/train" "$emb/speakers" \
+    --global-mean "$emb/mean.vec" --force
+}
+
+score_cosine() {
+  local name
+  for name in "${lists[@]}"; do
+    run svtool score "${trials[$name]}" "$emb/test" "$emb/test" "$scores/$name.cosine" \
+      "${submean[@]}" "${enroll_options[@]}" --force
+  done
+}
+
+normalise() {
+  local name
+  for name in "${lists[@]}"; do
+    run svtool asnorm "$scores/$name.cosine" "$emb/test" "$emb/test" "$emb/$cohort" \
+      "$scores/$name.asnorm" --top-n "$top_n" --stats "$scores/$name.stats" \
+      "${submean[@]}" "${enroll_options[@]}" --force
+  done
+}
+
+weigh_quality() { # learn on pairs of the training set, apply to each list
+  local name more quality=() cal=$scores/calibration
+  read -ra more <<< "$qmf_options"
+  for name in "${enroll_options[@]}"; do quality+=("${name/--enroll-spk2utt/--spk2utt}"); done
+  run svtool qmf trials "$train_data" "$cal.trials" "${more[@]}" --force
+  run svtool score "$cal.trials" "$emb/train" "$emb/train" "$cal.cosine" "${submean[@]}" --force
+  run svtool asnorm "$cal.cosine" "$emb/train" "$emb/train" "$emb/$cohort" "$cal.asnorm" \
+    --top-n "$top_n" --stats "$cal.stats" "${submean[@]}" --force
+  measure "$train_data" "$emb/train" "$cal"
+  run svtool qmf train "$cal.trials" "$cal.asnorm" "$cal.quality" "$scores/qmf.json" \
+    --features "$qmf_features" --force
+  for name in "${lists[@]}"; do
+    measure "$test_data" "$emb/test" "$scores/$name" "${quality[@]}"
+    run svtool qmf apply "$scores/qmf.json" "$scores/$name.asnorm" "$scores/$name.quality" \
+      "$scores/$name.qmf" --force
+  done
+}
+
+measure() { # DATA EMB PREFIX: those that no trial names have no statistics and are left out
+  run svtool qmf measure "$1" "$2" "$3.quality" --stats "$3.stats" "${submean[@]}" "${@:4}" \
+    --allow-missing --max-skipped 100000000 --force
+}
+
+score_plda() {
+  local name train_more score_more
+  read -ra train_more <<< "$plda_options"
+  read -ra score_more <<< "$plda_score_options"
+  run svtool plda train "$train_data/spk2utt" "$emb/train" "$emb/plda" "${train_more[@]}" --force
+  for name in "${lists[@]}"; do
+    run svtool plda score "$emb/plda" "$emb/test" "$emb/test" "${trials[$name]}" \
+      "$scores/$name.plda" "${score_more[@]}" "${enroll_options[@]}" --force
+  done
+}
+
+show_table() {
+  local name kind
+  for name in "${lists[@]}"; do
+    local systems=()
+    for kind in cosine asnorm qmf plda; do
+      if [ "$dry_run" = yes ] || [ -f "$scores/$name.$kind" ]; then
+        systems+=("$scores/$name.$kind")
+      fi
+    done
+    run svtool eval "${trials[$name]}" "${systems[@]}"
+  done
+}
+
+run_stages() {
+  local steps step
+  emb=emb/$folder/$model scores=scores/$folder/$model submean=()
+  if [ "$subtract_mean" = yes ]; then submean=(--submean "$emb/mean.vec"); fi
+  mapfile -t steps < <(chain_of "$model")
+  if wanted 1; then prepare_data; fi
+  if wanted 2; then train_one "${steps[0]}"; fi
+  if wanted 3; then average_one "${steps[0]}"; fi
+  if wanted 4; then
+    for step in "${steps[@]:1}"; do
+      train_one "$step"
+      average_one "$step"
+    done
+  fi
+  if wanted 5; then extract_all; fi
+  if wanted 6; then score_cosine; fi
+  if wanted 7; then normalise; fi
+  if wanted 8; then weigh_quality; fi
+  if wanted 9; then score_plda; fi
+  if wanted 10; then show_table; fi
+}
+
+prepare_noise() { # ROOM... OUT: MUSAN as one directory, and these simulated rooms as another
+  run svtool prepare musan "$musan" data/musan
+  run svtool data combine data/musan/noise data/musan/music data/musan/speech data/musan/all --force
+  run svtool prepare rirs "$rirs" data/rirs
+  run svtool data combine "${@/#/data/rirs/}" --force
+}
+
+prepare_voxceleb() {
+  run svtool prepare voxceleb1 "$vox1" data/vox1
+  run svtool prepare voxceleb2 "$vox2" data/vox2
+}
+
+use_voxceleb() { # variables of VoxCeleb2 dev for training, VoxCeleb1 for trials
+  train_data=data/vox2/dev test_data=data/vox1/all lists=(O E H)
+  trials=([O]=data/vox1/test/trials-O-clean [E]=data/vox1/all/trials-E-clean
+    [H]=data/vox1/all/trials-H-clean)
+}

@@ -35,6 +35,8 @@ bench: $(VENV)/installed-dev
 docs: $(VENV)/installed
 	env -u HF_ENDPOINT $(BIN)/svtool models --markdown > docs/models.md.new
 	mv docs/models.md.new docs/models.md
+	$(BIN)/python docs/make_commands.py > docs/commands.md.new
+	mv docs/commands.md.new docs/commands.md
 
 clean:
 	rm -rf $(VENV) demo build dist

@@ -1,5 +1,6 @@
-"""`svtool --help` is instant: it loads none of the heavy libraries."""
+"""`svtool --help` is instant: it loads none of the heavy libraries; completion works."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -34,3 +35,12 @@ def test_help_costs_little_cpu() -> None:
 
     measure()  # byte-compile
     assert min(measure() for _ in range(5)) < CPU_SECONDS
+
+
+def test_the_shell_completes_verbs() -> None:
+    words = {"COMP_WORDS": "svtool plda sc", "COMP_CWORD": "2", "_SVTOOL_COMPLETE": "complete_bash"}
+    run = subprocess.run(
+        [sys.executable, "-m", "sv_cli"],
+        env={**os.environ, **words}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.stdout.split() == ["score"], run.stderr

@@ -37,7 +37,8 @@ def settings_flags(parameter: str, cls: type[Settings]) -> Callable[[Callable[..
 def _flag(name: str, cls: type[Settings]) -> inspect.Parameter:
     field = cls.model_fields[name]
     flag = "--" + name.replace("_", "-")
-    declaration = f"{flag}/--no-{flag[2:]}" if field.annotation is bool else flag
+    # What is off needs no way to be turned off.
+    declaration = f"{flag}/--no-{flag[2:]}" if field.default is True else flag
     option = typer.Option(declaration, help=field.description, show_envvar=False)
     return inspect.Parameter(
         name,

@@ -98,6 +98,9 @@ def jobs() -> dict[str, list[str]]:
         "fuse apply": ["fuse", "apply", "fusion.json", "scores", "asnormed", "fused"],
         "eval": ["eval", "trials", "calibrated"],
         "score --dense --top-k 1": ["score", "--dense", "cohort", "emb", "best", "--top-k", "1"],
+        "score --dense --top-k 1 --precision bf16": [
+            "score", "--dense", "cohort", "emb", "best16", "--top-k", "1", "--precision", "bf16",
+        ],
     }  # fmt: skip
 
 

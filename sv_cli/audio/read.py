@@ -103,6 +103,24 @@ def read_span(
     return resample(waveform, rate, sample_rate)[:num_samples]
 
 
+def read_channels(
+    rx: str, *, audio_root: str | Path | None = None
+) -> tuple[NDArray[np.float32], int]:
+    """Return all of a recording as (channels, num_samples) float32 in [-1, 1], and its rate in Hz.
+
+    Raises
+    ------
+    AudioError
+        When it cannot be read, or holds no samples or NaN.
+    """
+    with open_recording(rx, audio_root=audio_root) as recording:
+        channels = [
+            _read(recording, 0, recording.num_samples, channel, rx)
+            for channel in range(recording.channels)
+        ]
+        return np.stack(channels), recording.sample_rate
+
+
 def read_chosen_span(
     rx: str,
     choose: Callable[[AudioInfo], tuple[int, int]],

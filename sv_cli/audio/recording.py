@@ -45,7 +45,7 @@ class SoundFileRecording:
 
     def read(self, start: int, count: int, channel: int) -> NDArray[np.float32]:
         """Return `count` samples of a channel from sample `start` on."""
-        if start:
+        if start != self._sound.tell():
             self._sound.seek(start)
         parts = []
         while count > 0:

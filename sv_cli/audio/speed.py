@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 # A windowed sinc 80 dB down outside, whose slope takes 8 % of the band.
@@ -46,6 +48,28 @@ def change_speed_batch(waveforms: Tensor, factor: float, num_samples: int) -> Te
     waveforms = waveforms[:, : num_input_samples(num_samples, factor)]
     outputs = filter_blocks(waveforms, kernel, ratio.numerator, by_product=waveforms.is_cuda)
     return outputs[:, :blocks].reshape(len(waveforms), -1)[:, :num_samples]
+
+
+def change_speed_whole(waveforms: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
+    """Play recordings from end to end, as training plays crops of them.
+
+    Parameters
+    ----------
+    waveforms : (channels, num_samples) float32
+    factor : float
+        0.9 plays slower and deeper.
+
+    Returns
+    -------
+    (channels, round(num_samples / factor)) float32
+        At least one sample.
+    """
+    count = max(1, round(waveforms.shape[1] / factor))
+    before = num_context_samples(factor)
+    behind = max(0, num_input_samples(count, factor) - before - waveforms.shape[1])
+    padded = torch.nn.functional.pad(torch.from_numpy(waveforms), (before, behind))
+    played: NDArray[np.float32] = change_speed_batch(padded, factor, count).numpy()
+    return played
 
 
 def filter_blocks(waveforms: Tensor, kernel: Tensor, step: int, *, by_product: bool) -> Tensor:

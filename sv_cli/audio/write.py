@@ -1,5 +1,6 @@
 """Write a waveform as 16-bit WAV or FLAC; the file appears whole or not at all."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,13 @@ _FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 
 
 def write_waveform(path: str | Path, waveform: NDArray[np.float32], sample_rate: int) -> None:
-    """Write a mono waveform in 16 bits; the suffix of `path` says the format.
+    """Write a waveform in 16 bits; the suffix of `path` says the format.
 
     Parameters
     ----------
     path : str or Path
         `*.wav` or `*.flac`; the folder is made where it is missing.
-    waveform : (num_samples,) float32
+    waveform : (num_samples,) or (num_samples, channels) float32
         Samples in [-1, 1); what lies outside is clipped.
     sample_rate : int
         Hz.
@@ -32,7 +33,7 @@ def write_waveform(path: str | Path, waveform: NDArray[np.float32], sample_rate:
     path = Path(path)
     if path.suffix.lower() not in _FORMATS:
         raise AudioError(f"`{path}`: cannot write this format", hint="use `.wav` or `.flac`")
-    samples = np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
+    samples = as_16_bit(waveform)
     with atomic_path(path) as temporary:
         try:
             soundfile.write(
@@ -40,3 +41,32 @@ def write_waveform(path: str | Path, waveform: NDArray[np.float32], sample_rate:
             )
         except soundfile.LibsndfileError as error:
             raise AudioError(f"`{path}`: {error.error_string.rstrip('.')}") from error
+
+
+def encode_waveform(waveform: NDArray[np.float32], sample_rate: int, *, format: str) -> bytes:
+    """Return the bytes of a file that holds a waveform in 16 bits.
+
+    Parameters
+    ----------
+    waveform : (num_samples,) or (num_samples, channels) float32
+        Samples in [-1, 1); what lies outside is clipped.
+    sample_rate : int
+        Hz.
+    format : "wav" or "flac"
+
+    Raises
+    ------
+    AudioError
+        When libsndfile refuses.
+    """
+    stream = io.BytesIO()
+    try:
+        soundfile.write(stream, as_16_bit(waveform), sample_rate, "PCM_16", format=format.upper())
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"cannot be written as {format}: {error.error_string}") from error
+    return stream.getvalue()
+
+
+def as_16_bit(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Return samples in [-1, 1) as 16-bit integers, clipped."""
+    return np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)

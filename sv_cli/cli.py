@@ -38,6 +38,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("data perturb-speed", "data_audio:perturb_speed", ""),
     ("data resample", "data_audio:resample", ""),
     ("data play", "data_audio:play", ""),
+    ("data to-shar", "data_shar:to_shar", ""),
     ("data new", "new_data:new", ""),
     ("make-fbank", "make_fbank:make_fbank", "Compute log-Mel filter banks as Kaldi does."),
     ("make-vad", "make_vad:make_vad", "Mark the frames that are speech, by energy."),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sv_cli.audio.info import AudioInfo, audio_form
 from sv_cli.audio.notices import say_once
-from sv_cli.audio.recording import Recording, open_recording
+from sv_cli.audio.recording import Recording, open_bytes, open_recording
 from sv_cli.audio.resample import resample
 from sv_cli.errors import AudioError
 
@@ -135,6 +135,15 @@ def read_chosen_span(
     with open_recording(rx, audio_root=audio_root) as recording:
         start, count = choose(audio_form(recording))
         return _read(recording, start, count, channel, rx)
+
+
+def read_chosen_bytes(
+    data: bytes, choose: Callable[[AudioInfo], tuple[int, int]], *, name: str
+) -> NDArray[np.float32]:
+    """Read the samples (start, count) that `choose` picks out of a file in memory."""
+    with open_bytes(data, name=name) as recording:
+        start, count = choose(audio_form(recording))
+        return _read(recording, start, count, None, name)
 
 
 def _read(

@@ -3,7 +3,7 @@
 import io
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -85,6 +85,11 @@ def open_recording(rx: str, *, audio_root: str | Path | None = None) -> Iterator
         stream.seek(offset)
         with _open_stream(stream, name=rx, path=path, offset=offset) as recording:
             yield recording
+
+
+def open_bytes(data: bytes, *, name: str) -> AbstractContextManager[Recording]:
+    """Open a file that is in memory; messages call it `name`."""
+    return _open_stream(io.BytesIO(data), name=name)
 
 
 def locate(rx: str, *, audio_root: str | Path | None = None) -> tuple[Path, int]:

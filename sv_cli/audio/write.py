@@ -69,4 +69,7 @@ def encode_waveform(waveform: NDArray[np.float32], sample_rate: int, *, format: 
 
 def as_16_bit(waveform: NDArray[np.float32]) -> NDArray[np.int16]:
     """Return samples in [-1, 1) as 16-bit integers, clipped."""
-    return np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
+    samples: NDArray[np.int16] = np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(
+        np.int16
+    )
+    return samples

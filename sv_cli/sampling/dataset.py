@@ -1,6 +1,6 @@
 """Training batches: random crops read by seek from recordings, or by row from feature archives."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -81,67 +81,70 @@ class WaveformCrops:
 
         With another `factor` it is what `change_speed_batch` takes to give `num_samples`.
         """
-        utterance = self._utterances[item]
         context = 0 if factor == 1.0 else num_context_samples(factor)
         count = self._num_samples
         if factor != 1.0:
             count = num_input_samples(count, factor) - 2 * context
         read = self._read_crop if self._silence_threshold == 0.0 else self._read_speech
         try:
-            return read(utterance, rng, count, context)
+            return read(item, rng, count, context)
         except AudioError as error:
-            raise AudioError(
-                f"utterance `{utterance.utt}`: {error.message}", hint=error.hint
-            ) from error
+            utt = self._utterances[item].utt
+            raise AudioError(f"utterance `{utt}`: {error.message}", hint=error.hint) from error
+
+    def _read_span(
+        self, item: int, choose: Callable[[AudioInfo], tuple[int, int]]
+    ) -> NDArray[np.float32]:
+        """Return the samples (start, count) of a recording that `choose` picks by its form."""
+        utterance = self._utterances[item]
+        return read_chosen_span(
+            utterance.rx, choose, channel=utterance.channel, audio_root=self._audio_root
+        )
 
     def _read_crop(
-        self, utterance: Utterance, rng: np.random.Generator, count: int, context: int
+        self, item: int, rng: np.random.Generator, count: int, context: int
     ) -> NDArray[np.float32]:
         """Return `count` samples, and `context` more before and behind, zeros past the ends."""
         before = 0
 
         def choose(info: AudioInfo) -> tuple[int, int]:
             nonlocal before
-            first, last = self._bounds(utterance, info)
+            first, last = self._bounds(item, info)
             spare = last - first - count
             start = first + (int(rng.integers(spare + 1)) if spare > 0 else 0)
             begin = max(first, start - context)
             before = context - (start - begin)
             return begin, min(last, start + count + context) - begin
 
-        samples = read_chosen_span(
-            utterance.rx, choose, channel=utterance.channel, audio_root=self._audio_root
-        )
+        samples = self._read_span(item, choose)
         if context == 0 or len(samples) < count:
             samples = repeat_to(samples, count)
         behind = count + 2 * context - before - len(samples)
         return np.pad(samples, (before, behind)) if before or behind else samples
 
     def _read_speech(
-        self, utterance: Utterance, rng: np.random.Generator, count: int, context: int
+        self, item: int, rng: np.random.Generator, count: int, context: int
     ) -> NDArray[np.float32]:
         """Return the same out of the whole utterance, without what is silent in it."""
 
         def choose(info: AudioInfo) -> tuple[int, int]:
-            first, last = self._bounds(utterance, info)
+            first, last = self._bounds(item, info)
             return first, last - first
 
-        whole = read_chosen_span(
-            utterance.rx, choose, channel=utterance.channel, audio_root=self._audio_root
-        )
+        whole = self._read_span(item, choose)
         speech = remove_silence(whole, self._sample_rate, threshold=self._silence_threshold)
         speech = repeat_to(speech, max(count, len(speech)))
         start = int(rng.integers(len(speech) - count + 1))
         padded = np.pad(speech, context) if context else speech
         return padded[start : start + count + 2 * context]
 
-    def _bounds(self, utterance: Utterance, info: AudioInfo) -> tuple[int, int]:
+    def _bounds(self, item: int, info: AudioInfo) -> tuple[int, int]:
         if info.sample_rate != self._sample_rate:
             raise AudioError(
                 f"sample rate {info.sample_rate} instead of {self._sample_rate}",
                 hint="bring the recordings to one rate before training",
             )
-        return span_in_samples(utterance, info.num_samples, info.sample_rate)
+        return span_in_samples(self._utterances[item], info.num_samples, info.sample_rate)
 
 
 class FeatureCrops:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv_cli.errors import TableError
+from sv_cli.sampling.storage import StorageOrder
 
 
 class Purpose(IntEnum):
@@ -34,12 +35,15 @@ class EpochPlan:
         Processes that share a step.
     seed : int
         Seed of the run.
+    storage : StorageOrder or None
+        Where items stand that are read in long runs; None for those that are read one by one.
     """
 
     num_items: int
     batch_size: int
     world_size: int
     seed: int
+    storage: StorageOrder | None = None
 
     def __post_init__(self) -> None:
         """Refuse a set that does not fill one step."""
@@ -57,7 +61,10 @@ class EpochPlan:
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Return the permutation of all items in this epoch (counted from 0)."""
-        return stream(self.seed, epoch, 0).permutation(self.num_items)
+        rng = stream(self.seed, epoch, 0)
+        if self.storage is None:
+            return rng.permutation(self.num_items)
+        return self.storage.order(rng, batch_size=self.batch_size, world_size=self.world_size)
 
     def batch(self, order: NDArray[np.int64], step: int, rank: int) -> NDArray[np.int64]:
         """Return the items of one process in one step; the step of all ranks is contiguous."""

@@ -1,5 +1,6 @@
 """A data directory as a training set: utterances long enough, their classes, and their crops."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,9 @@ from sv_cli import logs
 from sv_cli.errors import TableError
 from sv_cli.sampling.dataset import NO_SPEEDS, CropReader, FeatureCrops, WaveformCrops
 from sv_cli.sampling.labels import SpeedClasses, class_speakers
+from sv_cli.sampling.shar import is_shar
+from sv_cli.sampling.shar_crops import SharCrops, SharItems, say_order
+from sv_cli.sampling.storage import StorageOrder
 from sv_cli.tables.arrays import ArrayTable
 from sv_cli.tables.datadir import DataDir
 
@@ -43,6 +47,8 @@ class TrainingSet:
         Their length.
     speeds : SpeedClasses
         What they are played at.
+    storage : StorageOrder or None
+        Where they stand, when they are read in long runs.
     """
 
     utts: list[str]
@@ -52,6 +58,51 @@ class TrainingSet:
     kind: Literal["wav", "feats"]
     shape: CropShape
     speeds: SpeedClasses = NO_SPEEDS
+    storage: StorageOrder | None = None
+
+
+def open_training_set(
+    path: str,
+    shape: CropShape,
+    *,
+    source: str = "auto",
+    min_seconds: float = 0.0,
+    audio_root: str | None = None,
+    speeds: SpeedClasses = NO_SPEEDS,
+    silence_threshold: float = 0.0,
+) -> TrainingSet:
+    """Return what training can use of a data directory or of a Shar directory.
+
+    Raises
+    ------
+    TableError
+        As `load_training_set`; when a shard breaks off or is missing.
+    """
+    if not is_shar(path):
+        return load_training_set(
+            DataDir.load(path),
+            shape,
+            source=source,
+            min_seconds=min_seconds,
+            audio_root=audio_root,
+            speeds=speeds,
+            silence_threshold=silence_threshold,
+        )
+    if source == "feats":
+        raise TableError(f"`{path}`: shards hold recordings, no features")
+    items = SharItems(path, min_seconds=min_seconds)
+    _say_dropped(items.dropped, min_seconds)
+    say_order(items)
+    speakers = class_speakers(items.utt2spk, items.utts)
+    labels = _number(items.utts, items.utt2spk, speakers)
+    crops = SharCrops(
+        items,
+        num_samples=shape.num_samples,
+        sample_rate=shape.sample_rate,
+        silence_threshold=silence_threshold,
+    )
+    names = speeds.names(speakers)
+    return TrainingSet(items.utts, labels, names, crops, "wav", shape, speeds, items.storage)
 
 
 def load_training_set(
@@ -76,12 +127,9 @@ def load_training_set(
     """
     kind = _choose_source(data, source)
     utts = [utt for utt in data.utts if _is_long_enough(data, utt, min_seconds)]
-    if len(utts) < len(data.utts):
-        dropped = len(data.utts) - len(utts)
-        logs.info(f"left out {dropped} utterances shorter than {min_seconds} s", dropped=dropped)
+    _say_dropped(len(data.utts) - len(utts), min_seconds)
     speakers = class_speakers(data.utt2spk, utts)
-    index = {speaker: number for number, speaker in enumerate(speakers)}
-    labels = np.array([index[data.utt2spk[utt]] for utt in utts], dtype=np.int64)
+    labels = _number(utts, data.utt2spk, speakers)
     crops: CropReader
     if kind == "feats":
         table = ArrayTable(f"scp:{data.path / 'feats.scp'}")
@@ -109,6 +157,19 @@ def _choose_source(data: DataDir, source: str) -> Literal["wav", "feats"]:
             hint="make it with `svtool make-fbank`",
         )
     return "feats"
+
+
+def _say_dropped(dropped: int, min_seconds: float) -> None:
+    if dropped:
+        logs.info(f"left out {dropped} utterances shorter than {min_seconds} s", dropped=dropped)
+
+
+def _number(
+    utts: Sequence[str], utt2spk: Mapping[str, str], speakers: Sequence[str]
+) -> NDArray[np.int64]:
+    """Return the number of the speaker of each utterance."""
+    index = {speaker: number for number, speaker in enumerate(speakers)}
+    return np.array([index[utt2spk[utt]] for utt in utts], dtype=np.int64)
 
 
 def _is_long_enough(data: DataDir, utt: str, min_seconds: float) -> bool:

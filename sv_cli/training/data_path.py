@@ -4,6 +4,7 @@ from sv_cli.augment.draw import NUM_CHANCES
 from sv_cli.sampling.dataset import EpochBatches
 from sv_cli.sampling.loader import TimedLoader, choose_num_workers, load_batches, num_cores
 from sv_cli.sampling.plan import EpochPlan
+from sv_cli.sampling.storage import fitting_workers
 from sv_cli.sampling.training_set import TrainingSet
 from sv_cli.training.distributed import World
 from sv_cli.training.settings import TrainSettings
@@ -33,10 +34,17 @@ class DataPath:
         self.data, self.world = training_set, world
         self.accumulate = settings.engine.accumulate
         self.plan = EpochPlan(
-            len(training_set.utts), settings.batch_size, world.size, settings.seed
+            len(training_set.utts),
+            settings.batch_size,
+            world.size,
+            settings.seed,
+            training_set.storage,
         )
         self.steps_per_epoch = self.plan.num_steps // self.accumulate
-        self.num_workers = choose_num_workers(settings.data.num_workers, world_size=world.size)
+        asked = settings.data.num_workers
+        self.num_workers = choose_num_workers(asked, world_size=world.size)
+        if asked < 0 and training_set.storage is not None:
+            self.num_workers = fitting_workers(self.num_workers, self.plan.num_steps)
         self._num_chances = NUM_CHANCES if augmented else 0
 
     @property

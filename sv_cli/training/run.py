@@ -13,7 +13,7 @@ from sv_cli.features.settings import FrontendSettings, find_frontend
 from sv_cli.memory import keep_freed_memory
 from sv_cli.models.registry import MODELS, find_model
 from sv_cli.sampling.labels import SpeedClasses
-from sv_cli.sampling.training_set import CropShape, TrainingSet, load_training_set
+from sv_cli.sampling.training_set import CropShape, TrainingSet, open_training_set
 from sv_cli.settings.model import build_settings
 from sv_cli.settings.toml import write_settings
 from sv_cli.tables.datadir import DataDir
@@ -113,8 +113,8 @@ def measure_data_path(settings: TrainSettings, paths: RunPaths, num_batches: int
 
 def load_data(settings: TrainSettings, frontend: FrontendSettings, paths: RunPaths) -> TrainingSet:
     """Return the training set, refused where it does not go with the settings."""
-    training_set = load_training_set(
-        DataDir.load(paths.data),
+    training_set = open_training_set(
+        paths.data,
         crop_shape(settings, frontend),
         source=settings.data.source,
         min_seconds=settings.data.min_seconds,

@@ -81,6 +81,21 @@ def test_killed_run_resumes_to_the_same_bits(
     assert_same_bits(tmp_path / "whole", tmp_path / "killed")
 
 
+@pytest.mark.slow
+def test_killed_run_from_shards_resumes_to_the_same_bits(voices: Path, tmp_path: Path) -> None:
+    """Stopped in the middle of an epoch of 15 steps; other workers give the same, too."""
+    shar = [sys.executable, "-m", "sv_cli", "data", "to-shar", str(voices), str(tmp_path / "shar")]
+    run([*shar, "--shard-size", "7"])
+    more = ("--set", "batch_size=2", "--set", "num_epochs=2", "--set", "augment.speeds=[0.9]")
+    run(command(tmp_path / "shar", tmp_path / "whole", *more))
+    kill_after(command(tmp_path / "shar", tmp_path / "killed", *more), tmp_path / "killed", 19)
+    assert not (tmp_path / "killed" / "final.pt").exists()
+    run(command(tmp_path / "shar", tmp_path / "killed", *more, "--resume"))
+    assert_same_bits(tmp_path / "whole", tmp_path / "killed")
+    run(command(tmp_path / "shar", tmp_path / "workers", *more, "--set", "data.num_workers=2"))
+    assert_same_bits(tmp_path / "whole", tmp_path / "workers")
+
+
 def test_two_processes_resume_to_the_same_bits(voices: Path, tmp_path: Path) -> None:
     two = ("--num-procs", "2", "--set", "batch_size=2")
     run(command(voices, tmp_path / "whole", *two))

@@ -1,0 +1,169 @@
+"""Shar: utterances in tar archives that are read in long stretches, for disks far away.
+
+`recording.N.tar` holds an audio file and its manifest for each utterance, `cuts.N.jsonl.gz` tells
+speaker and length, as lhotse writes them. `cuts.N.index`, which lhotse passes over, says where in
+the archive each utterance lies; archives without one are looked through.
+"""
+
+import gzip
+import json
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sv_cli import logs
+from sv_cli.errors import TableError
+
+_MAKE_AGAIN = "make it again with `svtool data to-shar --resume`"
+
+
+class Stored(NamedTuple):
+    """An utterance in an archive: its bytes lie at `offset`."""
+
+    utt: str
+    speaker: str
+    offset: int
+    size: int
+    num_samples: int
+    sample_rate: int
+
+
+@dataclass
+class Shard:
+    """The record of a finished archive.
+
+    `size` are the bytes of the archive, `skipped` says why for each utterance left out.
+    """
+
+    fingerprint: str
+    num_shards: int
+    size: int = 0
+    stored: list[Stored] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+
+def is_shar(path: str | Path) -> bool:
+    """Tell whether a folder holds shards and no tables of Kaldi's."""
+    folder = Path(path)
+    return not (folder / "utt2spk").exists() and any(folder.glob("recording.*.tar"))
+
+
+def archive_path(folder: Path, number: int) -> Path:
+    """Return where the audio of a shard lies."""
+    return folder / f"recording.{number:06d}.tar"
+
+
+def cuts_path(folder: Path, number: int) -> Path:
+    """Return where the manifests of a shard lie."""
+    return folder / f"cuts.{number:06d}.jsonl.gz"
+
+
+def index_path(folder: Path, number: int) -> Path:
+    """Return where the record of a shard lies."""
+    return folder / f"cuts.{number:06d}.index"
+
+
+def read_index(folder: Path, number: int) -> Shard | None:
+    """Return the record of a shard; None where there is none that can be read."""
+    try:
+        values = json.loads(index_path(folder, number).read_text(encoding="utf-8"))
+        shard = Shard(**values)
+        shard.stored = [Stored(*row) for row in shard.stored]
+    except (OSError, ValueError, TypeError):
+        return None
+    return shard
+
+
+def read_shards(path: str | Path) -> list[tuple[Path, list[Stored]]]:
+    """Return each archive with what is stored in it.
+
+    Raises
+    ------
+    TableError
+        When an archive is missing, breaks off, or holds something else than its manifests say.
+    """
+    folder = Path(path)
+    archives = sorted(folder.glob("recording.*.tar"))
+    shards = []
+    looked_through = 0
+    for archive in archives:
+        number = archive.name.split(".")[1]
+        shard = read_index(folder, int(number)) if number.isdigit() else None
+        if shard is None:
+            looked_through += 1
+            shards.append((archive, _look_through(archive)))
+            continue
+        _check_index(archive, shard, archives)
+        shards.append((archive, shard.stored))
+    if looked_through:
+        logs.info(f"looked through {looked_through} archives without an index")
+    return shards
+
+
+def _check_index(archive: Path, shard: Shard, archives: list[Path]) -> None:
+    if len(archives) != shard.num_shards:
+        raise TableError(
+            f"`{archive.parent}` holds {len(archives)} of {shard.num_shards} shards",
+            hint=_MAKE_AGAIN,
+        )
+    present = archive.stat().st_size
+    if present != shard.size:
+        raise TableError(
+            f"`{archive}` breaks off: {present} of {shard.size} bytes"
+            if present < shard.size
+            else f"`{archive}` is not what its index tells: {present} bytes, not {shard.size}",
+            hint=_MAKE_AGAIN,
+        )
+
+
+def _look_through(archive: Path) -> list[Stored]:
+    """Return what an archive and the manifests beside it hold."""
+    cuts = archive.with_name(archive.name.replace("recording.", "cuts.", 1)).with_suffix("")
+    manifests = _read_cuts(Path(f"{cuts}.jsonl.gz"))
+    try:
+        with tarfile.open(archive, "r:") as tar:
+            members = tar.getmembers()
+            audio, texts = members[0::2], members[1::2]
+            rows = [_parse_manifest(tar, text, archive) for text in texts]
+    except (tarfile.TarError, OSError) as error:
+        hint = "copy it again"
+        raise TableError(f"`{archive}` breaks off or is no archive: {error}", hint=hint) from error
+    names = [Path(member.name).with_suffix("").as_posix() for member in audio]
+    if names != [str(cut["id"]) for cut in manifests] or len(rows) != len(names):
+        raise TableError(f"`{archive}` does not hold the utterances of `{cuts}.jsonl.gz`")
+    return [
+        Stored(str(cut["id"]), _speaker(cut, archive), member.offset_data, member.size, *row)
+        for cut, member, row in zip(manifests, audio, rows, strict=True)
+    ]
+
+
+def _read_cuts(path: Path) -> list[dict[str, Any]]:
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as stream:
+            return [json.loads(line) for line in stream]
+    except (OSError, EOFError, ValueError) as error:
+        raise TableError(f"`{path}` cannot be read: {error}", hint="copy it again") from error
+
+
+def _parse_manifest(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, archive: Path
+) -> tuple[int, int]:
+    """Return the number of samples and the rate that a manifest in an archive tells."""
+    stream = tar.extractfile(member)
+    try:
+        values = json.loads(stream.read()) if stream else {}
+        return int(values["num_samples"]), int(values["sampling_rate"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise TableError(f"`{archive}`: `{member.name}` is no manifest of audio") from error
+
+
+def _speaker(cut: dict[str, Any], archive: Path) -> str:
+    speakers = {str(part["speaker"]) for part in cut.get("supervisions", ()) if part.get("speaker")}
+    if len(speakers) != 1:
+        raise TableError(
+            f"`{archive}`: `{cut['id']}` has {len(speakers)} speakers, not one",
+            hint="cut it into parts of one speaker before it is written",
+        )
+    return speakers.pop()

@@ -1,0 +1,72 @@
+"""The order of an epoch over utterances that are read in long runs, as they stand on disk."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHUNK_ITEMS = 64  # read at once: some megabytes
+WINDOW_ITEMS = 256  # put in random order among themselves
+# Runs that steps take turns with. A number of workers that divides it reads nothing twice.
+LANES = (12, 6, 4, 3, 2, 1)
+_STEPS_OF_A_LANE = 4
+
+
+@dataclass(frozen=True)
+class StorageOrder:
+    """Where the items of a data set stand.
+
+    Attributes
+    ----------
+    items : (num_items,) int64
+        All items, in the order in which they stand.
+    starts : (num_chunks,) int64
+        Position in `items` of the first one of each chunk, a stretch that is read at once.
+    """
+
+    items: NDArray[np.int64]
+    starts: NDArray[np.int64]
+
+    def order(
+        self, rng: np.random.Generator, *, batch_size: int, world_size: int
+    ) -> NDArray[np.int64]:
+        """Return all items so that each process and lane of steps reads a run of whole chunks.
+
+        The chunks are put in random order and cut into a run for each process and lane; within a
+        run, windows of items are put in random order. Steps take turns with the lanes of their
+        process. What fills no step stands at the end.
+        """
+        chunks = np.split(self.items, self.starts[1:])
+        run = np.concatenate([chunks[number] for number in rng.permutation(len(chunks))])
+        num_steps = len(run) // (batch_size * world_size)
+        order = run.copy()
+        steps = order[: num_steps * world_size * batch_size].reshape(
+            num_steps, world_size, batch_size
+        )
+        lanes, done = num_lanes(num_steps), 0
+        for rank in range(world_size):
+            for lane in range(lanes):
+                share = steps[lane::lanes, rank]
+                items = run[done : done + share.size]
+                share[...] = _shuffle_windows(items, rng).reshape(share.shape)
+                done += share.size
+        return order
+
+
+def num_lanes(num_steps: int) -> int:
+    """Return how many lanes an epoch of so many steps has: fewer where they would be short."""
+    return next((n for n in LANES if n * _STEPS_OF_A_LANE <= num_steps), 1)
+
+
+def fitting_workers(asked: int, num_steps: int) -> int:
+    """Return the largest number of workers up to `asked` that read no chunk twice."""
+    lanes = num_lanes(num_steps)
+    return next((n for n in range(asked, 0, -1) if lanes % n == 0), 0)
+
+
+def _shuffle_windows(items: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    windows = [
+        rng.permutation(items[start : start + WINDOW_ITEMS])
+        for start in range(0, len(items), WINDOW_ITEMS)
+    ]
+    return np.concatenate(windows) if windows else items

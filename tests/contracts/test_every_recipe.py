@@ -24,12 +24,14 @@ from typer.testing import CliRunner
 from sv_cli.checkpoints.model_file import ModelFile, save_model
 from sv_cli.cli import app
 from sv_cli.features.settings import find_frontend
+from sv_cli.losses.margin_schedule import AnnealingSchedule, MarginSchedule
 from sv_cli.models.registry import MODELS, build_model
 from sv_cli.settings.model import build_settings
 from sv_cli.settings.toml import flatten
 from sv_cli.training.initial import start_from
 from sv_cli.training.layers import collect_settings
 from sv_cli.training.run import RunPaths, run_training
+from sv_cli.training.schedule import LearningRate
 from sv_cli.training.settings import TrainSettings
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -242,6 +244,62 @@ def test_a_recipe_trains(name: str, runs: Runs) -> None:
         assert "classes at random, the loss is another one" in told
     elif start in TABLE:
         assert re.search(r"(\d+) of \1 classes by name", told), told
+
+
+# Epochs done -> learning rate, of runs with the published number of utterances a step.
+RATES: dict[str, tuple[int, dict[float, float]]] = {
+    "voxceleb_v2/resnet34": (256, {6: 0.295, 20: 0.145, 40: 0.0527, 100: 0.00252, 150: 2e-4}),
+    "cnceleb_v2/resnet34": (256, {6: 0.295, 20: 0.145, 40: 0.0527, 100: 0.00252, 150: 2e-4}),
+    "3dspeaker/voxceleb_eres2net_base": (
+        256, {1: 0.04004, 5: 0.2, 20: 0.174857, 37.5: 0.100025, 50: 0.043233, 70: 5e-5},
+    ),
+    "ecapa_tdnn_voxceleb2/ecapa_c1024": (400, {0: 1e-3, 1: 0.97e-3, 79: 9.0e-5}),
+    "speaker_net_voxceleb2/ecapa_c512": (
+        256, {4.733: 0.02, 70: 0.02, 72: 0.002, 119: 2e-4, 167: 2e-5},
+    ),
+    "speaker_net_voxceleb2/ecapa_c512_lm": (128, {0: 1e-4, 8: 5e-5, 15: 2.5e-5}),
+}  # fmt: skip
+# Epochs done -> margin.
+MARGINS: dict[str, dict[float, float]] = {
+    "voxceleb_v2/resnet34": {19: 0.0, 20: 0.058, 21: 0.0998, 22: 0.129, 24: 0.164, 30: 0.1955},
+    "cnceleb_v2/ecapa_glob_c512": {19: 0.0, 20: 0.058, 21: 0.0998, 40: 0.2},
+    "3dspeaker/cnceleb_eres2netv2": {21: 0.0617, 23: 0.1496, 25: 0.2051, 30: 0.270, 45: 0.2991},
+    "3dspeaker/voxceleb_campplus": {15: 0.0, 25: 0.2},
+    "3dspeaker/voxceleb_eres2net_base_lm": {0: 0.5},
+    "voxceleb_v2/dfresnet114": {0: 0.2},
+}
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_rates_are_those_that_are_published(name: str) -> None:
+    settings, (batch_total, points) = load(name), RATES[name]
+    steps = 1000
+    rate = LearningRate(settings.schedule, steps, steps * settings.num_epochs, batch_total)
+    for epoch, value in points.items():
+        assert rate.value(round(epoch * steps)) == pytest.approx(value, rel=6e-3), epoch
+
+
+@pytest.mark.parametrize("name", MARGINS)
+def test_margins_are_those_that_are_published(name: str) -> None:
+    loss, steps = load(name).loss, 1000
+    bounds = round(loss.rise_start_epoch * steps), round(loss.rise_end_epoch * steps)
+    margin = MarginSchedule(loss.initial_margin, loss.margin, *bounds, shape=loss.rise)
+    for epoch, value in MARGINS[name].items():
+        assert margin.value(round(epoch * steps)) == pytest.approx(value, abs=6e-4), epoch
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("speaker_net")])
+def test_the_line_keeps_near_the_annealing_of_speaker_net(name: str) -> None:
+    loss = load(name).loss
+    if name.endswith("_lm"):
+        assert loss.rise_end_epoch == 0
+        return
+    start = round(loss.rise_start_epoch * 1000)
+    line = MarginSchedule(0.0, loss.margin, start, round(loss.rise_end_epoch * 1000), "linear")
+    curve = AnnealingSchedule()
+    for epoch in (0.5, 1.0, 1.5, 2.0, 3.0, 5.0):
+        share = 1.0 / (1.0 + curve.value(round(epoch * 20191)))
+        assert line.value(start + round(epoch * 4733)) == pytest.approx(0.2 * share, abs=0.03)
 
 
 def commands_of(name: str, *options: str) -> list[list[str]]:

@@ -18,12 +18,15 @@ plda_options='--center --num-iters 5' plda_score_options='--length-norm none'
 
 source "$(dirname "$0")/../steps.sh"
 parse_options "$@"
-train_data=data/cnceleb-5s/train test_data=data/cnceleb-5s/eval lists=(eval)
-declare -A trials=([eval]=$test_data/trials)
-enroll_options=(--enroll-spk2utt $test_data/enroll_spk2utt)
+train_data=data/cnceleb-5s/train test_data=data/cnceleb-5s/averaged lists=(eval)
+declare -A trials=([eval]=data/cnceleb-5s/eval/trials)
+enroll_options=(--enroll-spk2utt data/cnceleb-5s/eval/enroll_spk2utt)
 
 prepare_data() {
   run svtool prepare cnceleb "$cnceleb" data/cnceleb-5s --combine-short 5
+  # The joined enrolments bear the names of the averaged ones.
+  run svtool data filter data/cnceleb-5s/eval "$test_data" --exclude \
+    --utts data/cnceleb-5s/eval/enroll_spk2utt --force
   prepare_noise smallroom mediumroom largeroom simulated
 }
 

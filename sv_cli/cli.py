@@ -18,6 +18,7 @@ from typer.models import OptionInfo
 
 from sv_cli import __version__, logs
 from sv_cli.errors import ExitStatus, SvError, explain
+from sv_cli.memory import collect_cycles_rarely
 from sv_cli.settings.signature import replace_signature
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -39,6 +40,8 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("data resample", "data_audio:resample", ""),
     ("data play", "data_audio:play", ""),
     ("data to-shar", "data_shar:to_shar", ""),
+    ("data to-lhotse", "data_lhotse:to_lhotse", ""),
+    ("data from-lhotse", "data_lhotse:from_lhotse", ""),
     ("data new", "new_data:new", ""),
     ("make-fbank", "make_fbank:make_fbank", "Compute log-Mel filter banks as Kaldi does."),
     ("make-vad", "make_vad:make_vad", "Mark the frames that are speech, by energy."),
@@ -246,6 +249,7 @@ def _configure(ctx: typer.Context, common: dict[str, Any]) -> None:
 
 def _run_to_exit(body: Callable[[], None], *, debug: bool) -> None:
     """Run a command; errors become one message and the exit status of the contract."""
+    collect_cycles_rarely()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         body()

@@ -7,6 +7,7 @@ from typing import IO
 
 from sv_cli.errors import TableError
 
+_FIRST_BLOCK = 1 << 12  # after a jump: an embedding, or the head of a matrix
 _SMALL_BLOCK = 1 << 16
 _LARGE_BLOCK = 1 << 22
 
@@ -43,7 +44,7 @@ class Cursor:
             return
         self._stream.seek(offset)
         self.buffer, self.position, self._base = b"", 0, offset
-        self._block = _SMALL_BLOCK
+        self._block = _FIRST_BLOCK
 
     def have(self, count: int) -> bool:
         """Read ahead until `count` bytes lie at the position; False when the stream ends before.

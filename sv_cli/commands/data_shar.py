@@ -36,7 +36,7 @@ def to_shar(
       $ svtool train --data out/shar --bench-loader 3 | grep cpu_ms
 
     \b
-    See also: data resample, train
+    See also: data to-lhotse, data resample, train
     """
     from sv_cli.sampling.shar_write import SharJob, write_shar
     from sv_cli.tables.datadir import DataDir

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 from sv_cli.corpora.corpus import Corpus, Job, Prepared
-from sv_cli.corpora.drawn import DrawOptions, write_with_trials
+from sv_cli.corpora.drawn import DrawOptions, write_all
 from sv_cli.corpora.files import find_beside, match_files, read_lines
-from sv_cli.corpora.listing import Listed, measure_parts, refuse_shared_speakers
+from sv_cli.corpora.listing import Listed, refuse_shared_speakers
 from sv_cli.errors import TableError
 
 _PATH = re.compile(
@@ -38,11 +38,7 @@ def prepare_aishell(job: Job, settings: AishellSettings) -> Prepared:
     folders = (job.source, job.source / "resource_aishell", job.source.parent / "resource_aishell")
     speakers = find_beside("speaker.info", *folders)
     gender = read_speakers(speakers) if speakers else {}
-    measured, skipped = measure_parts(parts, job)
-    for name, part in measured.items():
-        write_with_trials(part, job.out / name, job, settings, gender=gender)
-    done = sum(len(part.items) for part in measured.values())
-    return Prepared(done, skipped, tuple(job.out / name for name in measured))
+    return write_all(parts, job, settings, gender=gender)
 
 
 def read_speakers(path: Path) -> dict[str, str]:

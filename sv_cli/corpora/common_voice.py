@@ -10,9 +10,9 @@ from pydantic import Field
 
 from sv_cli import logs
 from sv_cli.corpora.corpus import Corpus, Job, Prepared
-from sv_cli.corpora.drawn import DrawOptions, write_with_trials
+from sv_cli.corpora.drawn import DrawOptions
 from sv_cli.corpora.files import read_lines
-from sv_cli.corpora.listing import Listed, measure_parts
+from sv_cli.corpora.listing import Listed
 from sv_cli.errors import SettingsError, TableError, name_some
 
 _NEEDED = ("client_id", "path")
@@ -48,11 +48,7 @@ def prepare_common_voice(job: Job, settings: CommonVoiceSettings) -> Prepared:
         for row in table:
             if known := _GENDERS.get(row.get("gender", "").lower()):
                 gender.setdefault(speakers[row["client_id"]], known)
-    measured, skipped = measure_parts(parts, job)
-    for name, part in measured.items():
-        write_with_trials(part, job.out / name, job, settings, gender=gender)
-    done = len({item.utt for part in measured.values() for item in part.items})
-    return Prepared(done, skipped, tuple(job.out / name for name in measured))
+    return write_all(parts, job, settings, gender=gender)
 
 
 def read_clips(path: Path) -> list[dict[str, str]]:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from sv_cli import logs
 from sv_cli.corpora.corpus import Corpus, Job, Prepared
-from sv_cli.corpora.drawn import DrawOptions
+from sv_cli.corpora.drawn import DrawOptions, write_all
 from sv_cli.corpora.files import read_lines
 from sv_cli.corpora.listing import Listed
 from sv_cli.errors import SettingsError, TableError, name_some

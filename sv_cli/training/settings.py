@@ -40,7 +40,7 @@ class DataSettings(Settings):
         default=0.0,
         ge=0,
         description="Cut out windows of 0.1 s below this mean magnitude in 16-bit steps before "
-        "crops are taken, 50 as speaker-net; 0 keeps all and reads by seek.",
+        "crops are taken, 50 as asv-subtools; 0 keeps all and reads by seek.",
     )
     num_workers: int = Field(
         default=-1,

@@ -9,6 +9,7 @@ import gzip
 import json
 import tarfile
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,6 +117,11 @@ def _check_index(archive: Path, shard: Shard, archives: list[Path]) -> None:
             else f"`{archive}` is not what its index tells: {present} bytes, not {shard.size}",
             hint=_MAKE_AGAIN,
         )
+
+    places = [(row.offset, row.offset + row.size) for row in shard.stored]
+    bounds = [tarfile.BLOCKSIZE, *(place for span in places for place in span), shard.size]
+    if any(one > two for one, two in pairwise(bounds)):
+        raise TableError(f"the index of `{archive}` is damaged", hint=_MAKE_AGAIN)
 
 
 def _look_through(archive: Path) -> list[Stored]:

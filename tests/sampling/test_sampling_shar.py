@@ -233,6 +233,19 @@ def test_the_order_of_speakers_is_warned_of(
     assert "order of speakers" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("place", "value"), [(2, 0), (2, 1 << 40), (3, 1 << 40), (3, -5)])
+def test_an_index_that_points_elsewhere(
+    shards: Path, tmp_path: Path, place: int, value: int
+) -> None:
+    for name, raw in content(shards).items():
+        (tmp_path / name).write_bytes(raw)
+    record = json.loads((tmp_path / "cuts.000001.index").read_text())
+    record["stored"][3][place] = value
+    (tmp_path / "cuts.000001.index").write_text(json.dumps(record))
+    with pytest.raises(TableError, match=r"index of .*recording\.000001\.tar` is damaged"):
+        open_training_set(str(tmp_path), SHAPE)
+
+
 def test_features_are_refused(shards: Path) -> None:
     with pytest.raises(TableError, match="no features"):
         open_training_set(str(shards), SHAPE, source="feats")

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.process import BaseProcess
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from sv_cli.errors import SvError
 
 _WATCH_SECONDS = 1.0
+_POLL_SECONDS = 0.01
 Result = TypeVar("Result")
 
 
@@ -48,7 +49,6 @@ def map_in_workers(
         When a process dies.
     """
     others = set(multiprocessing.active_children())
-    workers: set[BaseProcess] = set()
     pool = ProcessPoolExecutor(
         num_procs,
         mp_context=multiprocessing.get_context("spawn"),
@@ -57,12 +57,14 @@ def map_in_workers(
     )
     try:
         futures = [pool.submit(function, *task) for task in tasks]
-        workers = set(multiprocessing.active_children()) - others
         for future in futures:
             yield future.result()
     except BrokenProcessPool as error:
         hint = "the machine may be out of memory: fewer `--num-procs`; `--resume` goes on from here"
-        raise SvError(f"a worker process {_name_dead(workers)}", hint=hint) from error
+        # Among the active children one that was killed at its very start is not to be found.
+        workers: dict[int, BaseProcess] = getattr(pool, "_processes", None) or {}
+        dead = _name_dead(workers.values())
+        raise SvError(f"a worker process {dead}", hint=hint) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for child in set(multiprocessing.active_children()) - others:
@@ -70,10 +72,12 @@ def map_in_workers(
         pool.shutdown(wait=True)
 
 
-def _name_dead(workers: Iterable[BaseProcess]) -> str:
+def _name_dead(workers: Collection[BaseProcess]) -> str:
     """Return how a worker ended, in words; the pool ends the others by SIGTERM."""
-    for worker in workers:
-        worker.join(_WATCH_SECONDS)
+    # The pool's own thread may have waited for a process and not yet noted how it ended.
+    deadline = time.monotonic() + _WATCH_SECONDS
+    while any(worker.exitcode is None for worker in workers) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
     ends = [(worker.pid, code) for worker in workers if (code := worker.exitcode)]
     ends.sort(key=lambda end: end[1] == -signal.SIGTERM)
     if not ends:

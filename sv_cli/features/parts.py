@@ -137,7 +137,7 @@ def make_part(job: FeatureJob, utterances: Sequence[Utterance], archive: Path) -
                 part.skipped[utterance.utt] = error.message
                 continue
             head = _head(utterance.utt)
-            body = _pack(array, job)
+            body = _pack(array, job, f"`{utterance.utt}`")
             stream.write(head + body)
             part.frames[utterance.utt] = len(array)
             part.offsets[utterance.utt] = part.size + len(head)
@@ -162,12 +162,12 @@ def _head(utt: str) -> bytes:
     return encode(utt) + b" "
 
 
-def _pack(array: NDArray[np.float32], job: FeatureJob) -> bytes:
-    values = as_kaldi_array(array, "features")
+def _pack(array: NDArray[np.float32], job: FeatureJob, what: str) -> bytes:
+    values = as_kaldi_array(array, what)
     if job.text:
         return pack_text(values)
     if job.compression is not None and values.ndim == 2:
-        return compress(values, job.compression)
+        return compress(values, job.compression, what=what)
     return pack_binary(values)
 
 

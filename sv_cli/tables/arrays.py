@@ -30,6 +30,8 @@ from sv_cli.tables.specifier import (
 from sv_cli.tables.text import check_key, encode, read_table, sort_pairs
 
 COMPRESSIONS = range(1, 8)
+# What the methods of fixed steps can hold, and half a step: the rest would be cut silently.
+_HELD = {4: (-32768.0, 32767.0, 0.5), 6: (0.0, 255.0, 0.5), 7: (0.0, 1.0, 0.5 / 255)}
 
 
 class _DuplicateKey(TableError):
@@ -250,7 +252,7 @@ class ArrayWriter:
             if values.ndim != 2:
                 raise TableError(f"{what} is no matrix; only matrices can be compressed")
             if values.size and not self.spec.text:
-                return compress(values, self._compression)
+                return compress(values, self._compression, what=what)
         return pack_text(values) if self.spec.text else pack_binary(values)
 
     def _write_apart(self, key: str, body: bytes) -> None:
@@ -263,18 +265,29 @@ class ArrayWriter:
             stream.write(body)
 
 
-def compress(matrix: Array, method: int) -> bytes:
+def compress(matrix: Array, method: int, *, what: str = "the matrix") -> bytes:
     """Return a compressed matrix object (Kaldi's methods 1 to 7), with its binary mark.
+
+    Messages call the matrix `what`.
 
     Raises
     ------
     TableError
-        When the matrix holds NaN or infinity, which have no compressed form.
+        When the matrix holds NaN, infinity or what lies outside of the range of the method.
     """
     from kaldiio.matio import write_array as write_compressed
 
     if not np.isfinite(matrix).all():
-        raise TableError("a matrix with NaN or infinity cannot be compressed")
+        raise TableError(f"{what} holds NaN or infinity and cannot be compressed")
+    if method in _HELD and matrix.size:
+        low, high, slack = _HELD[method]
+        least, most = matrix.min(), matrix.max()
+        if least < low - slack or most > high + slack:
+            raise TableError(
+                f"{what} has {least:g} to {most:g}; compression method {method} holds {low:g} to "
+                f"{high:g}",
+                hint="methods 2, 3 and 5 take their range from the matrix",
+            )
     buffer = io.BytesIO()
     write_compressed(buffer, matrix.astype(np.float32), compression_method=method)
     return buffer.getvalue()

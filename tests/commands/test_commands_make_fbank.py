@@ -119,6 +119,13 @@ def test_sources_agree(data):
     assert "pipes are refused" in result.stderr
 
 
+def test_a_compression_that_cannot_hold_the_features_is_refused(data):
+    result = run("make-fbank", "data", "packed", "--compress", 7, status=1)
+    assert "`utt00` has" in result.stderr
+    assert "compression method 7 holds 0 to 1" in result.stderr
+    assert not Path("packed/feats.scp").exists()
+
+
 def test_text_and_compression(data):
     run("make-fbank", "data", "ark:plain.ark")
     plain = read_arrays("plain.ark")

@@ -9,7 +9,7 @@ from sv_cli import logs
 from sv_cli.errors import TableError, name_some
 from sv_cli.tables.datadir import DataDir, extras, invert, sorted_by_speaker
 from sv_cli.tables.datadir_check import keyed_by, validate
-from sv_cli.tables.text import decode, read_table, write_table
+from sv_cli.tables.text import decode, read_table, split_fields, write_table
 
 _BACKUP = ".backup"
 # Made from the audio: an incomplete one is put aside, not a reason to lose utterances.
@@ -118,7 +118,7 @@ def _read_leniently(path: Path, result: Fixed) -> dict[str, str]:
     if repeated:
         result.notes.append(f"`{path}`: dropped {repeated} lines with a key that was there already")
     if path.name == "utt2spk":
-        return {utt: spk.split()[0] for utt, spk in table.items()}
+        return {utt: split_fields(spk)[0] for utt, spk in table.items()}
     return table
 
 
@@ -127,7 +127,7 @@ def _intersect(tables: dict[str, dict[str, str]], result: Fixed) -> None:
     kept = set(tables["utt2spk"])
     segments = tables.get("segments")
     if segments is not None and "wav.scp" in tables:
-        kept &= {u for u, cut in segments.items() if cut.split()[0] in tables["wav.scp"]}
+        kept &= {u for u, cut in segments.items() if split_fields(cut)[0] in tables["wav.scp"]}
     elif "wav.scp" in tables:
         kept &= set(tables["wav.scp"])
     for name in ("feats.scp", "vad.scp", "text"):
@@ -136,7 +136,7 @@ def _intersect(tables: dict[str, dict[str, str]], result: Fixed) -> None:
     utt2spk = tables["utt2spk"]
     recordings = kept
     if segments is not None:
-        recordings = {segments[utt].split()[0] for utt in kept}
+        recordings = {split_fields(segments[utt])[0] for utt in kept}
     known = {"utt": kept, "spk": {utt2spk[utt] for utt in kept}, "reco": recordings}
     for name in list(tables):
         keys = known[keyed_by(name) or "utt"]

@@ -104,10 +104,7 @@ def read_object(cursor: Cursor, what: str, *, dtype: DTypeLike = np.float32) -> 
         return _read_binary(cursor, what)
     if head.startswith(_AUDIO):
         raise TableError(f"`{cursor.name}`: {what} is audio, not an array")
-    if head.startswith(b"\x1f\x8b"):
-        raise TableError(
-            f"`{cursor.name}` is compressed", hint=f"read it as `ark:gunzip -c {cursor.name} |`"
-        )
+    _refuse_compressed(cursor, head)
     return _read_text(cursor, what, dtype)
 
 
@@ -142,12 +139,25 @@ def _view(cursor: Cursor, header: tuple[bytes, ...], start: int) -> Array | None
 
 def _key(cursor: Cursor, raw: bytes) -> str:
     key = decode(raw)
-    if not key.isprintable() and _CONTROL.search(key):
+    if not key.isprintable() and (_CONTROL.search(key) or key.startswith("\ufeff")):
+        _refuse_compressed(cursor, raw)
+        if key.startswith("\ufeff"):
+            raise TableError(
+                f"`{cursor.name}`: a key starts with a byte order mark",
+                hint="save it as UTF-8 without BOM: `sed -i 's/^\\xEF\\xBB\\xBF//' FILE`",
+            )
         raise TableError(
             f"`{cursor.name}`: no key at byte {cursor.offset}",
             hint="the archive is damaged, or is not a Kaldi archive",
         )
     return key
+
+
+def _refuse_compressed(cursor: Cursor, head: bytes) -> None:
+    if head.startswith(b"\x1f\x8b"):
+        raise TableError(
+            f"`{cursor.name}` is compressed", hint=f"read it as `ark:gunzip -c {cursor.name} |`"
+        )
 
 
 def _read_binary(cursor: Cursor, what: str) -> Array:
@@ -241,7 +251,7 @@ def _read_brackets(cursor: Cursor, what: str, dtype: DTypeLike) -> Array:
 def _bare_numbers(cursor: Cursor, tokens: list[bytes], what: str) -> Array:
     numbers = _numbers(cursor, tokens, what)
     whole = all(token.lstrip(b"-").isdigit() for token in tokens)
-    if whole and any(abs(number) > 2**31 - 1 for number in numbers):
+    if whole and not all(-(2**31) <= number < 2**31 for number in numbers):
         raise TableError(f"`{cursor.name}`: {what} holds an integer beyond 32 bits")
     array = np.array(numbers, np.int32 if whole else np.float64)
     return array if len(numbers) > 1 else array.reshape(())

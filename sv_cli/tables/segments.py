@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sv_cli.errors import TableError
-from sv_cli.tables.text import parse_number, read_table
+from sv_cli.tables.text import parse_number, read_table, split_fields
 
 
 class Segment(NamedTuple):
@@ -47,7 +47,7 @@ class Segment(NamedTuple):
 
 def parse_segment(value: str) -> Segment:
     """Return the segment of the fields after the key."""
-    fields = value.split()
+    fields = split_fields(value)
     if len(fields) not in (3, 4):
         raise TableError(f"{len(fields) + 1} fields in segments, expected 4 or 5")
     return Segment.of(*fields)

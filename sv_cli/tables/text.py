@@ -226,6 +226,11 @@ def split_tokens(block: bytes) -> list[str]:
     return [decode(token) for token in block.split()]
 
 
+def split_fields(value: str) -> list[str]:
+    """Return the fields of a text, split on ASCII blanks only, as Kaldi does."""
+    return [decode(part) for part in encode(value).split()]
+
+
 def check_fields(block: bytes, source: str, first_line: int, allowed: set[int], what: str) -> None:
     """Raise when a line of a block has a number of fields that is not in `allowed`."""
     counts = count_fields(block)
@@ -307,15 +312,11 @@ def _joined(tokens: list[str], fields: int) -> list[str]:
 
 def _read_lists(source: str, what: str) -> Iterator[tuple[str, str]]:
     for key, value in read_table(source, what=what).items():
-        yield key, value if _is_single_spaced(value) else " ".join(_split_ascii(value))
+        yield key, value if _is_single_spaced(value) else " ".join(split_fields(value))
 
 
 def _is_single_spaced(value: str) -> bool:
     return "\t" not in value and "  " not in value
-
-
-def _split_ascii(value: str) -> list[str]:
-    return [decode(part) for part in encode(value).split()]
 
 
 def _raise_duplicate(table: dict[str, str], keys: list[str], lines: _Lines) -> NoReturn:

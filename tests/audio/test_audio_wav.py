@@ -99,6 +99,12 @@ def test_every_form_comes_to_the_same_samples(name, read):
     np.testing.assert_array_equal(read(READABLE[name]), EXPECTED)
 
 
+@pytest.mark.parametrize("name", [name for name in READABLE if "length" in name or "pipe" in name])
+def test_streamed_headers_through_a_pipe(name, tmp_path):
+    (tmp_path / "a.wav").write_bytes(READABLE[name])
+    np.testing.assert_array_equal(read_waveform(f"cat {tmp_path}/a.wav |")[0], EXPECTED)
+
+
 def test_a_header_longer_than_the_file_is_read_to_the_end_and_said(read, capsys):
     np.testing.assert_array_equal(read(wav_bytes(PCM, data_size=99999)), EXPECTED)
     assert "ends before the length in its header" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all: written beside their place, flushed, then renamed."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from sv_cli.errors import SvError
+
+_TEMPORARY = re.compile(r"\..+\.[0-9]+-[0-9a-f]{8}\.tmp")
 
 
 @contextmanager
@@ -53,6 +56,13 @@ def refuse_overwrite(*paths: str | Path, force: bool) -> None:
     present = [str(path) for path in paths if Path(path).exists()]
     if present and not force:
         raise SvError(f"`{present[0]}` exists already", hint="use `--force` to write it again")
+
+
+def remove_unfinished(folder: str | Path) -> None:
+    """Remove the temporary files below a folder, left by killed workers; its lock must be held."""
+    for path in Path(folder).rglob(".*.tmp"):
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv_cli import logs
-from sv_cli.atomic import atomic_open
+from sv_cli.atomic import atomic_open, remove_unfinished
 from sv_cli.audio.notices import collect, say_part
 from sv_cli.audio.read import read_channels
 from sv_cli.audio.resample import resample
@@ -124,6 +124,8 @@ def rewrite_all(
 def begin(folder: Path, tasks: Sequence[Rewrite], *, resume: bool, force: bool) -> None:
     """Leave a record of what is written below `folder`, and hold a stopped run against it.
 
+    The lock of the folder above must be held.
+
     Raises
     ------
     SvError
@@ -140,6 +142,7 @@ def begin(folder: Path, tasks: Sequence[Rewrite], *, resume: bool, force: bool) 
         if _digest(record) != digest:
             hint = "give the same options and data, or start anew with `--force`"
             raise SvError(f"`{folder}` was begun from other recordings or settings", hint=hint)
+    remove_unfinished(folder)
     with atomic_open(record) as stream:
         json.dump({"digest": digest}, stream)
 

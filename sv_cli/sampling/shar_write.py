@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv_cli import logs
-from sv_cli.atomic import atomic_open, refuse_overwrite
+from sv_cli.atomic import atomic_open, refuse_overwrite, remove_unfinished
 from sv_cli.audio.info import AudioInfo
 from sv_cli.audio.notices import collect, say_part
 from sv_cli.audio.read import read_chosen_span
@@ -88,7 +88,8 @@ def write_shar(
 ) -> tuple[int, int]:
     """Write all utterances; return how many there are and how many were left out.
 
-    Each shard appears whole, its index last; `resume` keeps those whose index fits.
+    The lock of the folder must be held. Each shard appears whole, its index last; `resume` keeps
+    those whose index fits.
 
     Raises
     ------
@@ -143,7 +144,8 @@ def _told(data: DataDir, utt: str, speaker: str) -> dict[str, str]:
 
 
 def _remove_others(folder: Path, keep: int) -> None:
-    """Remove the shards of a run before, from number `keep` on."""
+    """Remove the shards of a run before, from number `keep` on, and what it left half-written."""
+    remove_unfinished(folder)
     for archive in folder.glob("recording.*.tar"):
         number = archive.name.split(".")[1]
         if number.isdigit() and int(number) >= keep:

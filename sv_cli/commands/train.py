@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: Annotated[str, typer.Option("--data", help="Training data directory.")] = "",
+    data: Annotated[str, typer.Option("--data", help="Training data directory, or Shar.")] = "",
     exp_dir: Annotated[str, typer.Option("--exp-dir", help="Experiment directory to fill.")] = "",
     model: Annotated[str, typer.Option("--model", help="Network by name.")] = "",
     config: Annotated[str, typer.Option("--config", help="Recipe (TOML).")] = "",

@@ -5,43 +5,6 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
-class MarginSchedule:
-    """Margin that rises from `initial` to `final` between two steps.
-
-    Attributes
-    ----------
-    initial, final : float
-        Margin before and after.
-    start_step, end_step : int
-        First step of the rise, first step at the final margin. In WeSpeaker's and 3D-Speaker's
-        words N (increase_start_epoch - 1) and N (fix_start_epoch - 1), N steps an epoch.
-    shape : "exponential" or "linear"
-        Exponential: 1 - 0.001^p of the way at a share p of the steps, so half of the rise is
-        done after a tenth of them and 0.1 % is left for the last step.
-
-    Source
-    ------
-    WeSpeaker and 3D-Speaker, MarginScheduler; the constant is theirs.
-    """
-
-    initial: float
-    final: float
-    start_step: int
-    end_step: int
-    shape: Literal["exponential", "linear"] = "exponential"
-
-    def value(self, step: int) -> float:
-        """Return the margin at a step (counted from 0)."""
-        if step >= self.end_step:
-            return self.final
-        if step < self.start_step:
-            return self.initial
-        share = (step - self.start_step) / (self.end_step - self.start_step)
-        done = share if self.shape == "linear" else 1.0 - (1e-3 / (1.0 + 1e-6)) ** share
-        return self.initial + (self.final - self.initial) * done
-
-
-@dataclass(frozen=True)
 class AnnealingSchedule:
     """λ of a margin that is blended in: 1 / (1 + λ) of it counts.
 
@@ -68,3 +31,45 @@ class AnnealingSchedule:
         passed = max(0, step - self.start_step)
         share: float = (1.0 + self.gamma * passed) ** -self.power
         return max(self.floor, self.base * share)
+
+
+@dataclass(frozen=True)
+class MarginSchedule:
+    """Margin that rises from `initial` to `final` between two steps.
+
+    Attributes
+    ----------
+    initial, final : float
+        Margin before and after.
+    start_step, end_step : int
+        First step of the rise, first step at the final margin. In WeSpeaker's and 3D-Speaker's
+        words N (increase_start_epoch - 1) and N (fix_start_epoch - 1), N steps an epoch.
+    shape : "exponential", "linear" or "annealed"
+        Exponential: 1 - 0.001^p of the way at a share p of the steps, so half of the rise is
+        done after a tenth of them and 0.1 % is left for the last step. Annealed: 1 / (1 + λ) of
+        the way, λ of `AnnealingSchedule`, whatever `end_step` is.
+
+    Source
+    ------
+    WeSpeaker and 3D-Speaker, MarginScheduler; the constant is theirs. Annealed: speaker-net.
+    """
+
+    initial: float
+    final: float
+    start_step: int
+    end_step: int
+    shape: Literal["exponential", "linear", "annealed"] = "exponential"
+
+    def value(self, step: int) -> float:
+        """Return the margin at a step (counted from 0)."""
+        if step >= self.end_step:
+            return self.final
+        if step < self.start_step:
+            return self.initial
+        return self.initial + (self.final - self.initial) * self._done(step)
+
+    def _done(self, step: int) -> float:
+        if self.shape == "annealed":
+            return 1.0 / (1.0 + AnnealingSchedule(self.start_step).value(step))
+        share = (step - self.start_step) / (self.end_step - self.start_step)
+        return share if self.shape == "linear" else 1.0 - (1e-3 / (1.0 + 1e-6)) ** share

@@ -66,8 +66,9 @@ class LossSettings(Settings):
     rise_end_epoch: float = Field(
         default=0.0, ge=0, description="Epochs done when it is at its end."
     )
-    rise: Literal["exponential", "linear"] = Field(
-        default="exponential", description="Shape of the rise."
+    rise: Literal["exponential", "linear", "annealed"] = Field(
+        default="exponential",
+        description="Shape of the rise; annealed is speaker-net's, by the step alone.",
     )
     class_share: float = Field(
         default=1.0,

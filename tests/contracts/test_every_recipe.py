@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from sv_cli.checkpoints.model_file import ModelFile, save_model
 from sv_cli.cli import app
 from sv_cli.features.settings import find_frontend
-from sv_cli.losses.margin_schedule import AnnealingSchedule, MarginSchedule
+from sv_cli.losses.margin_schedule import MarginSchedule
 from sv_cli.models.registry import MODELS, build_model
 from sv_cli.settings.model import build_settings
 from sv_cli.settings.toml import flatten
@@ -289,17 +289,16 @@ def test_margins_are_those_that_are_published(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("speaker_net")])
-def test_the_line_keeps_near_the_annealing_of_speaker_net(name: str) -> None:
+def test_margin_of_speaker_net_is_annealed(name: str) -> None:
     loss = load(name).loss
     if name.endswith("_lm"):
         assert loss.rise_end_epoch == 0
         return
-    start = round(loss.rise_start_epoch * 1000)
-    line = MarginSchedule(0.0, loss.margin, start, round(loss.rise_end_epoch * 1000), "linear")
-    curve = AnnealingSchedule()
-    for epoch in (0.5, 1.0, 1.5, 2.0, 3.0, 5.0):
-        share = 1.0 / (1.0 + curve.value(round(epoch * 20191)))
-        assert line.value(start + round(epoch * 4733)) == pytest.approx(0.2 * share, abs=0.03)
+    start, end = round(loss.rise_start_epoch * 4266), round(loss.rise_end_epoch * 4266)
+    margin = MarginSchedule(loss.initial_margin, loss.margin, start, end, shape=loss.rise)
+    for steps, share in ((-1, 0.0), (0, 0.001), (20191, 0.2), (29811, 0.5)):
+        assert margin.value(start + steps) == pytest.approx(0.2 * share, rel=5e-3, abs=1e-5)
+    assert margin.value(end - 1) == pytest.approx(0.2, rel=1e-3)
 
 
 def commands_of(name: str, *options: str) -> list[list[str]]:

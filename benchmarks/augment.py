@@ -31,8 +31,7 @@ from sv_cli.memory import keep_freed_memory
 from sv_cli.sampling.dataset import Batch, EpochBatches
 from sv_cli.sampling.labels import SpeedClasses
 from sv_cli.sampling.plan import EpochPlan
-from sv_cli.sampling.training_set import CropShape, load_training_set
-from sv_cli.tables.datadir import DataDir
+from sv_cli.sampling.training_set import CropShape, open_training_set
 
 RATE = 16000
 FACTORS = (1.0, 0.9, 1.1)
@@ -209,9 +208,7 @@ def chains(folders: dict[str, str], data: Path, root: str, arguments: argparse.N
         augmenter = augmenter_of(folders, root, shape.num_samples, chain=chain)
         check_agreement(chain, augmenter, crops, chances)
         speeds = SpeedClasses(augmenter.settings.speeds)
-        training = load_training_set(
-            DataDir.load(data / "train"), shape, audio_root=root, speeds=speeds
-        )
+        training = open_training_set(str(data / "train"), shape, audio_root=root, speeds=speeds)
         plan = EpochPlan(len(training.utts), arguments.batch, 1, 0)
         batches = EpochBatches(
             training.crops,

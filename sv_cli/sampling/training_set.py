@@ -61,6 +61,17 @@ class TrainingSet:
     storage: StorageOrder | None = None
 
 
+@dataclass(frozen=True)
+class _Choice:
+    """What is taken of the data, and how it is read."""
+
+    source: str
+    min_seconds: float
+    audio_root: str | None
+    speeds: SpeedClasses
+    silence_threshold: float
+
+
 def open_training_set(
     path: str,
     shape: CropShape,
@@ -73,25 +84,26 @@ def open_training_set(
 ) -> TrainingSet:
     """Return what training can use of a data directory or of a Shar directory.
 
+    With a `silence_threshold` above 0 windows whose mean magnitude is below it (in 16-bit steps)
+    are cut out of recordings before crops are taken.
+
     Raises
     ------
     TableError
-        As `load_training_set`; when a shard breaks off or is missing.
+        When the source asked for is not in the directory, fewer than two speakers are left, or a
+        shard breaks off or is missing.
     """
-    if not is_shar(path):
-        return load_training_set(
-            DataDir.load(path),
-            shape,
-            source=source,
-            min_seconds=min_seconds,
-            audio_root=audio_root,
-            speeds=speeds,
-            silence_threshold=silence_threshold,
-        )
-    if source == "feats":
+    choice = _Choice(source, min_seconds, audio_root, speeds, silence_threshold)
+    if is_shar(path):
+        return _of_shar(path, shape, choice)
+    return _of_data_dir(DataDir.load(path), shape, choice)
+
+
+def _of_shar(path: str, shape: CropShape, choice: _Choice) -> TrainingSet:
+    if choice.source == "feats":
         raise TableError(f"`{path}`: shards hold recordings, no features")
-    items = SharItems(path, min_seconds=min_seconds)
-    _say_dropped(items.dropped, min_seconds)
+    items = SharItems(path, min_seconds=choice.min_seconds)
+    _say_dropped(items.dropped, choice.min_seconds)
     say_order(items)
     speakers = class_speakers(items.utt2spk, items.utts)
     labels = _number(items.utts, items.utt2spk, speakers)
@@ -99,35 +111,17 @@ def open_training_set(
         items,
         num_samples=shape.num_samples,
         sample_rate=shape.sample_rate,
-        silence_threshold=silence_threshold,
+        silence_threshold=choice.silence_threshold,
     )
+    speeds = choice.speeds
     names = speeds.names(speakers)
     return TrainingSet(items.utts, labels, names, crops, "wav", shape, speeds, items.storage)
 
 
-def load_training_set(
-    data: DataDir,
-    shape: CropShape,
-    *,
-    source: str = "auto",
-    min_seconds: float = 0.0,
-    audio_root: str | None = None,
-    speeds: SpeedClasses = NO_SPEEDS,
-    silence_threshold: float = 0.0,
-) -> TrainingSet:
-    """Return the utterances of `data` that training can use.
-
-    With a `silence_threshold` above 0 windows whose mean magnitude is below it (in 16-bit steps)
-    are cut out of recordings before crops are taken.
-
-    Raises
-    ------
-    TableError
-        When the source asked for is not in the directory, or fewer than two speakers are left.
-    """
-    kind = _choose_source(data, source)
-    utts = [utt for utt in data.utts if _is_long_enough(data, utt, min_seconds)]
-    _say_dropped(len(data.utts) - len(utts), min_seconds)
+def _of_data_dir(data: DataDir, shape: CropShape, choice: _Choice) -> TrainingSet:
+    kind = _choose_source(data, choice.source)
+    utts = [utt for utt in data.utts if _is_long_enough(data, utt, choice.min_seconds)]
+    _say_dropped(len(data.utts) - len(utts), choice.min_seconds)
     speakers = class_speakers(data.utt2spk, utts)
     labels = _number(utts, data.utt2spk, speakers)
     crops: CropReader
@@ -140,10 +134,11 @@ def load_training_set(
             [recordings[utt] for utt in utts],
             num_samples=shape.num_samples,
             sample_rate=shape.sample_rate,
-            audio_root=audio_root,
-            silence_threshold=silence_threshold,
+            audio_root=choice.audio_root,
+            silence_threshold=choice.silence_threshold,
         )
-    return TrainingSet(utts, labels, speeds.names(speakers), crops, kind, shape, speeds)
+    names = choice.speeds.names(speakers)
+    return TrainingSet(utts, labels, names, crops, kind, shape, choice.speeds)
 
 
 def _choose_source(data: DataDir, source: str) -> Literal["wav", "feats"]:

@@ -1,6 +1,8 @@
 """A run that was killed and resumed ends with the same bits as one that was not."""
 
+import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -33,17 +35,20 @@ def run(line: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def steps_logged(exp: Path) -> int:
+def last_step(exp: Path, *, behind: int = 0) -> int:
+    """Return the last step in the log behind so many characters, 0 before the first."""
     log = exp / "log.jsonl"
-    return log.read_text().count('"event": "step"') if log.exists() else 0
+    lines = log.read_text()[behind:].splitlines() if log.exists() else []
+    return max((json.loads(line)["step"] for line in lines if '"event": "step"' in line), default=0)
 
 
-def kill_after(line: list[str], exp: Path, steps: int) -> None:
-    """Start a run in a group of its own and SIGKILL all of it once so many steps are logged."""
+def kill_after(line: list[str], exp: Path, step: int) -> None:
+    """Start a run in a group of its own and SIGKILL all of it once it logged such a step."""
+    behind = len((exp / "log.jsonl").read_text()) if (exp / "log.jsonl").exists() else 0
     child = subprocess.Popen(
         line, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    while steps_logged(exp) < steps and child.poll() is None:
+    while last_step(exp, behind=behind) < step and child.poll() is None:
         time.sleep(0.005)
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
@@ -105,31 +110,40 @@ def test_two_processes_resume_to_the_same_bits(voices: Path, tmp_path: Path) -> 
     assert_same_bits(tmp_path / "whole", tmp_path / "killed")
 
 
+def augmented(rooms: Path, processes: int) -> list[str]:
+    """Return options with every effect at work, for steps of four utterances."""
+    settings = (
+        "augment.chain=speaker-net", f"augment.musan={rooms}/musan", f"augment.rir={rooms}/rir",
+        "augment.gain_prob=0.5", "augment.spec.prob=0.7", f"batch_size={4 // processes}",
+    )  # fmt: skip
+    return [f"--set={item}" for item in settings] + ["--num-procs", str(processes)]
+
+
 @pytest.fixture(scope="module")
-def augmented(
-    voices: Path, rooms: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[list[str], Path]:
-    """Return options with every effect at work, and the directory of a whole run with them."""
-    options = [f"--set=augment.{item}" for item in (
-        "chain=speaker-net", f"musan={rooms}/musan", f"rir={rooms}/rir",
-        "gain_prob=0.5", "spec.prob=0.7",
-    )]  # fmt: skip
-    whole = tmp_path_factory.mktemp("augmented") / "whole"
-    run(command(voices, whole, *options))
-    return options, whole
+def whole_augmented(voices: Path, rooms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of runs that were not stopped, by their number of processes."""
+    folder = tmp_path_factory.mktemp("augmented")
+    for processes in (1, 2):
+        run(command(voices, folder / str(processes), *augmented(rooms, processes)))
+    return folder
 
 
+@pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_augmented_run_resumes_to_the_same_bits(
-    voices: Path, augmented: tuple[list[str], Path], tmp_path: Path, workers: int
+def test_augmented_run_killed_three_times_ends_with_the_same_bits(
+    voices: Path, rooms: Path, whole_augmented: Path, tmp_path: Path, workers: int, processes: int
 ) -> None:
-    """Killed with so many reading workers, resumed with others."""
-    options, whole = augmented
-    killed, resumed = (f"--set=data.num_workers={count}" for count in (workers, 2 - workers))
-    kill_after(command(voices, tmp_path, *options, killed), tmp_path, 5)
-    assert not (tmp_path / "final.pt").exists()
-    run(command(voices, tmp_path, *options, resumed, "--resume"))
-    assert_same_bits(whole, tmp_path)
+    """Killed at three steps drawn at random; every start has the other number of workers."""
+    exp = tmp_path / "killed"
+    line = command(voices, exp, *augmented(rooms, processes))
+    steps = sorted(random.Random(10 * processes + workers).sample(range(1, 22), 3))
+    for number, step in enumerate(steps):
+        readers = workers if number % 2 == 0 else 2 - workers
+        more = ["--set", f"data.num_workers={readers}", *(["--resume"] if number else [])]
+        kill_after([*line, *more], exp, step)
+        assert not (exp / "final.pt").exists()
+    run([*line, "--resume"])
+    assert_same_bits(whole_augmented / str(processes), exp)
 
 
 def test_torchrun_and_num_procs_are_the_same_engine(voices: Path, tmp_path: Path) -> None:
@@ -144,7 +158,7 @@ def test_a_process_that_dies_is_named(voices: Path, tmp_path: Path) -> None:
     exp = tmp_path / "exp"
     line = command(voices, exp, "--num-procs", "2", "--set", "num_epochs=200")
     parent = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
-    while steps_logged(exp) < 3 and parent.poll() is None:
+    while last_step(exp) < 3 and parent.poll() is None:
         time.sleep(0.01)
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
     ranks = {rank_of(int(pid)): int(pid) for pid in children}
@@ -165,7 +179,7 @@ def test_sigterm_saves_and_exits_well(voices: Path, tmp_path: Path) -> None:
     run(command(voices, tmp_path / "whole"))
     exp = tmp_path / "stopped"
     child = subprocess.Popen(command(voices, exp), stderr=subprocess.PIPE, text=True)
-    while steps_logged(exp) < 3 and child.poll() is None:
+    while last_step(exp) < 3 and child.poll() is None:
         time.sleep(0.005)
     child.terminate()
     _, errors = child.communicate()

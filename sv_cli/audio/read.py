@@ -1,6 +1,5 @@
 """A wav.scp entry or a segment of one -> a mono float32 waveform in [-1, 1]."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,43 +63,6 @@ def read_waveform(
         return waveform, rate
     _say_resampling(rate, sample_rate, rx)
     return resample(waveform, rate, sample_rate), sample_rate
-
-
-def read_span(
-    rx: str,
-    start_sample: int,
-    num_samples: int,
-    *,
-    channel: int | None = None,
-    sample_rate: int | None = None,
-    audio_root: str | Path | None = None,
-) -> NDArray[np.float32]:
-    """Read a few samples out of a recording; a file is sought into, not decoded as a whole.
-
-    Parameters
-    ----------
-    rx : str
-        As for `read_waveform`; a pipe is read to its end.
-    start_sample, num_samples : int
-        Span, counted at `sample_rate`; what lies past the end is left out.
-    sample_rate : int, optional
-        Rate in Hz to resample to; None keeps the rate of the recording.
-
-    Returns
-    -------
-    ndarray, shape (at most num_samples,)
-        float32 in [-1, 1].
-    """
-    with open_recording(rx, audio_root=audio_root) as recording:
-        rate = recording.sample_rate
-        if sample_rate is None or sample_rate == rate:
-            return _read(recording, start_sample, num_samples, channel, rx)
-        ratio = rate / sample_rate
-        first = math.floor(start_sample * ratio)
-        count = math.ceil(num_samples * ratio)
-        waveform = _read(recording, first, count, channel, rx)
-    _say_resampling(rate, sample_rate, rx)
-    return resample(waveform, rate, sample_rate)[:num_samples]
 
 
 def read_channels(

@@ -19,7 +19,7 @@ import torch
 from scipy.fft import irfft, rfft
 from scipy.signal import fftconvolve, resample_poly
 
-from sv_cli.audio.resample import change_speed
+from sv_cli.audio.resample import resample
 from sv_cli.audio.speed import num_input_samples, play
 from sv_cli.augment.chain import Augmenter, load_augmenter
 from sv_cli.augment.draw import NUM_CHANCES, Draws
@@ -150,7 +150,7 @@ def effects(folders: dict[str, str], root: str, batch: int, length: int, rounds:
         ratio = (10, 9) if factor == 0.9 else (10, 11)
         for name, other in (
             ("scipy", lambda x, ratio=ratio: resample_poly(x, *ratio)),
-            ("soxr HQ", lambda x, factor=factor: change_speed(x, factor)),
+            ("soxr HQ", lambda x, factor=factor: resample(x, factor, 1.0)),
         ):
             rows.append(
                 row(

@@ -1,4 +1,4 @@
-"""Another sampling rate, or another speed."""
+"""Another sampling rate."""
 
 import numpy as np
 import soxr
@@ -13,8 +13,3 @@ def resample(
         return waveform
     changed: NDArray[np.float32] = soxr.resample(waveform, from_rate, to_rate, quality="HQ")
     return changed
-
-
-def change_speed(waveform: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
-    """Return `waveform` played `factor` times as fast: tempo and pitch change, as sox's `speed`."""
-    return resample(waveform, factor, 1.0)

@@ -15,10 +15,10 @@ from sv_cli.backend.score_origin import embedding_hash
 from sv_cli.backend.speakers import group_means, group_rows
 from sv_cli.errors import SettingsError, TableError
 from sv_cli.tables.arrays import read_array
+from sv_cli.tables.datadir import invert
 from sv_cli.tables.embeddings import (
     EmbeddingTable,
     check_same_model,
-    group_utterances,
     read_embedding_pair,
     read_embeddings,
 )
@@ -174,7 +174,7 @@ def read_groups(spk2utt: str | None, utt2spk: str | None) -> dict[str, list[str]
         return read_spk2utt(spk2utt)
     if utt2spk is None:
         return None
-    return group_utterances(read_table(utt2spk, fields=1, what="utt2spk"))
+    return invert(read_table(utt2spk, fields=1, what="utt2spk"))
 
 
 def _average(

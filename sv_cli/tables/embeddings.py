@@ -1,7 +1,7 @@
 """Embedding tables: ids, one matrix, and the model that made them (`xvector.json` beside)."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -196,48 +196,6 @@ def check_same_model(*tables: EmbeddingTable) -> None:
                 f"{one.model_hash[:12]} and {two.model} {two.model_hash[:12]}",
                 hint="extract both with the same model",
             )
-
-
-def speaker_means(
-    table: EmbeddingTable, groups: Mapping[str, str | Sequence[str]]
-) -> EmbeddingTable:
-    """Return the mean embedding of each speaker (or enrolment model), as Kaldi's ivector-mean.
-
-    Parameters
-    ----------
-    table : EmbeddingTable
-        Of utterances.
-    groups : mapping
-        spk2utt (speaker -> list of utterances) or utt2spk (utterance -> speaker).
-
-    Raises
-    ------
-    TableError
-        When an utterance has no embedding, or a speaker no utterance.
-    """
-    spk2utt = group_utterances(groups)
-    if not spk2utt:
-        raise TableError("there is no speaker to take the mean of")
-    empty = [speaker for speaker, utts in spk2utt.items() if not utts]
-    if empty:
-        raise TableError(f"speakers without utterances: {name_some(empty)}")
-    rows = table.rows(utt for utts in spk2utt.values() for utt in utts)
-    counts = np.array([len(utts) for utts in spk2utt.values()])
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    sums = np.add.reduceat(table.matrix[rows], starts, axis=0, dtype=np.float64)
-    means = (sums / counts[:, None]).astype(np.float32)
-    return EmbeddingTable(list(spk2utt), means, table.info, table.source)
-
-
-def group_utterances(groups: Mapping[str, str | Sequence[str]]) -> dict[str, list[str]]:
-    """Return speaker -> utterances of spk2utt (lists) or utt2spk (single texts)."""
-    spk2utt: dict[str, list[str]] = {}
-    for key, value in groups.items():
-        if isinstance(value, str):
-            spk2utt.setdefault(value, []).append(key)
-        else:
-            spk2utt[key] = list(value)
-    return spk2utt
 
 
 def _dim(blocks: list[NDArray[np.float32]], rows: list[Array]) -> int:

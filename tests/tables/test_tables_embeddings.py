@@ -15,7 +15,6 @@ from sv_cli.tables.embeddings import (
     check_same_model,
     read_embedding_pair,
     read_embeddings,
-    speaker_means,
     write_embeddings,
 )
 
@@ -105,26 +104,3 @@ def test_large_values_are_not_taken_for_infinite(tmp_path):
     big = EmbeddingTable(["a"], np.full((1, 4), 1e30, np.float32))
     write_embeddings(f"ark:{tmp_path}/x.ark", big)
     assert read_embeddings(f"{tmp_path}/x.ark").ids == ["a"]
-
-
-def test_means_of_speakers_both_ways_round():
-    one = table()
-    means = speaker_means(one, {"t": ["c"], "s": ["a", "b"]})
-    assert means.ids == ["t", "s"]
-    np.testing.assert_allclose(means.matrix[1], one.matrix[:2].mean(0), rtol=1e-6)
-    np.testing.assert_array_equal(means.matrix[0], one.matrix[2])
-    same = speaker_means(one, {"c": "t", "a": "s", "b": "s"})
-    np.testing.assert_array_equal(same.matrix, means.matrix)
-    with pytest.raises(TableError, match="without utterances: `u`"):
-        speaker_means(one, {"u": []})
-    with pytest.raises(TableError, match="lacks 1 embeddings: `q`"):
-        speaker_means(one, {"u": ["q"]})
-
-
-def test_the_mean_of_speakers_is_kaldis(shared, monkeypatch):
-    monkeypatch.chdir(shared / "golden" / "kaldi" / "plda")
-    from sv_cli.tables.text import read_spk2utt
-
-    means = speaker_means(read_embeddings("eval.lda.ln.ark"), read_spk2utt("enroll.spk2utt"))
-    expected = read_embeddings("enroll.mean.ark")
-    np.testing.assert_allclose(means.take(expected.ids).matrix, expected.matrix, rtol=0, atol=1e-6)

@@ -40,10 +40,13 @@ class LossWatch:
     def __init__(self, utts: Sequence[str], path: Path, world: World) -> None:
         self._utts, self._path, self._world = utts, path, world
         self._since: list[_Remembered] = []
+        self._last: list[_Remembered] = []  # of the last step, whose update no loss tells of yet
 
     def remember(self, step: int, items: Tensor, loss: Tensor) -> None:
         """Keep the loss of a batch of step `step` (counted from 1) on the device."""
-        self._since.append(_Remembered(step, items, loss.detach()))
+        one = _Remembered(step, items, loss.detach())
+        self._since.append(one)
+        self._last = [before for before in self._last if before.step == step] + [one]
 
     def look(self, weights: Iterable[Tensor] = ()) -> None:
         """Check all that is remembered, on all processes at once, and forget it.
@@ -68,17 +71,13 @@ class LossWatch:
             self._stop(first, [utt for _, _, utts in parts for utt in utts], parts[0][1])
 
     def _first_broken(self, weights: Iterable[Tensor]) -> tuple[int, float, list[str]] | None:
-        if not self._since:
-            return None
-        losses = torch.stack([one.loss.float() for one in self._since]).tolist()
-        for one, loss in zip(self._since, losses, strict=True):
+        losses = torch.stack([one.loss.float() for one in self._since]) if self._since else None
+        for one, loss in zip(self._since, [] if losses is None else losses.tolist(), strict=True):
             if not math.isfinite(loss):
                 return one.step, loss, self._names([one])
         flags = [torch.isfinite(weight).all() for weight in weights]
         if flags and not bool(torch.stack(flags).all()):
-            last = self._since[-1].step
-            named = self._names([one for one in self._since if one.step == last])
-            return last, math.nan, named
+            return self._last[0].step if self._last else 0, math.nan, self._names(self._last)
         return None
 
     def _names(self, steps: Sequence[_Remembered]) -> list[str]:

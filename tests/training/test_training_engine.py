@@ -14,6 +14,7 @@ from sv_cli.models.registry import build_model
 from sv_cli.settings.model import build_settings
 from sv_cli.training.distributed import World, share_batchnorm
 from sv_cli.training.ema import WeightMean
+from sv_cli.training.finite import LossWatch
 from sv_cli.training.learner import Learner
 from sv_cli.training.precision import choose_precision
 from sv_cli.training.run import RunPaths, run_training
@@ -241,3 +242,15 @@ def test_broken_features_are_named_and_never_learned_from(voices: Path, tmp_path
         state = torch.load(exp / "state.pt", weights_only=True)
         assert state["step"] == step - 1
         assert all(torch.isfinite(value).all() for value in state["encoder"].values())
+
+
+def test_weights_are_looked_at_also_right_behind_a_line_of_the_log(tmp_path: Path) -> None:
+    """The update that breaks them comes after the loss that the line was about."""
+    watch = LossWatch(["a", "b", "c"], tmp_path / "nonfinite.txt", WORLD)
+    broken = [torch.tensor([0.0, math.inf])]
+    watch.remember(10, torch.tensor([0, 2]), torch.tensor(1.0))
+    watch.look()
+    watch.look([torch.zeros(2)])
+    with pytest.raises(TrainingError, match="loss is nan at step 10"):
+        watch.look(broken)
+    assert (tmp_path / "nonfinite.txt").read_text() == "a 10\nc 10\n"

@@ -1,5 +1,6 @@
 """Data directories whose recordings are written again: at other speeds, at another rate."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,9 @@ class AudioFiles:
     def write(self, wav: Mapping[str, str], changes: Mapping[str, Change]) -> dict[str, str]:
         """Write recordings; return the file of each that could be read.
 
+        Where the source has a root of its own, files are named from the root of the machine, so
+        that rows that stay and rows that are new can be read with the same `--audio-root`.
+
         Parameters
         ----------
         wav : mapping
@@ -66,7 +70,8 @@ class AudioFiles:
         )
         if len(skipped) == len(tasks):
             raise SvError("no recording could be read", hint="see the warnings above")
-        return {task.name: task.path for task in tasks if task.name not in skipped}
+        place = os.path.abspath if self.audio_root else str
+        return {task.name: place(task.path) for task in tasks if task.name not in skipped}
 
 
 def parse_speeds(text: str) -> list[float]:

@@ -105,6 +105,25 @@ def test_written_copies_are_what_training_plays(data: Path, tmp_path: Path) -> N
         assert np.abs(played[skip : skip + 2000] - expected).max() <= 0.51 / 32768 + 1e-6
 
 
+def test_all_rows_are_read_with_the_root_of_the_source(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OUT is given relative to where the command runs, recordings relative to their root."""
+    write(data, "wav.scp", *(f"{name} {name}.wav" for name in ("a-1", "a-2", "b-1")))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    rooted = ("--audio-root", tmp_path)
+    written = run("perturb-speed", data, "sp", "--speeds", "0.9", "--write-audio", *rooted)
+    assert written.exit_code == 0
+    rows = DataDir.load("sp").wav
+    for rx in (rows["a-1"], rows["sp0.9-a-1"]):
+        read_waveform(rx, sample_rate=None, audio_root=str(tmp_path))
+    assert run("resample", data, "slow", "--rate", "8000", *rooted).exit_code == 0
+    monkeypatch.chdir(tmp_path)
+    _, rate = read_waveform(DataDir.load("elsewhere/slow").wav["a-1"], sample_rate=None)
+    assert rate == 8000
+
+
 def test_pipes_play_the_same(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrapper = tmp_path / "bin" / "svtool"
     wrapper.parent.mkdir()

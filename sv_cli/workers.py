@@ -23,6 +23,12 @@ def torchrun_rank() -> tuple[int, int]:
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return cores or 1
+
+
 def map_in_workers(
     function: Callable[..., Result],
     tasks: Iterable[tuple[Any, ...]],

@@ -1,6 +1,5 @@
 """Batches ahead of the step that needs them: worker processes, and the time spent waiting."""
 
-import os
 import time
 from collections.abc import Iterable, Iterator
 
@@ -8,6 +7,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from sv_cli.errors import SvError
 from sv_cli.sampling.dataset import Batch, EpochBatches
+from sv_cli.workers import num_cores
 
 
 class TimedLoader:
@@ -74,12 +74,6 @@ def choose_num_workers(asked: int, *, world_size: int) -> int:
     if asked >= 0:
         return asked
     return max(0, min(8, num_cores() // world_size - 1))
-
-
-def num_cores() -> int:
-    """Return how many cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return cores or 1
 
 
 def _use_one_thread(worker: int) -> None:

@@ -2,13 +2,14 @@
 
 from sv_cli.augment.draw import NUM_CHANCES
 from sv_cli.sampling.dataset import EpochBatches
-from sv_cli.sampling.loader import TimedLoader, choose_num_workers, load_batches, num_cores
+from sv_cli.sampling.loader import TimedLoader, choose_num_workers, load_batches
 from sv_cli.sampling.plan import EpochPlan
 from sv_cli.sampling.storage import fitting_workers
 from sv_cli.sampling.training_set import TrainingSet
 from sv_cli.training.distributed import World
 from sv_cli.training.settings import TrainSettings
 from sv_cli.training.waiting import Reading
+from sv_cli.workers import num_cores
 
 
 class DataPath:

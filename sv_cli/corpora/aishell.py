@@ -4,13 +4,11 @@ Licence: Apache 2.0. From: https://www.openslr.org/33/
 """
 
 import re
-from pathlib import Path
 
 from sv_cli.corpora.corpus import Corpus, Job, Prepared
 from sv_cli.corpora.drawn import DrawOptions, write_all
-from sv_cli.corpora.files import find_beside, match_files, read_lines
+from sv_cli.corpora.files import find_beside, match_files, read_genders
 from sv_cli.corpora.listing import Listed, refuse_shared_speakers
-from sv_cli.errors import TableError
 
 _PATH = re.compile(
     r"(?:.*/)?(?P<part>train|dev|test)/(?P<spk>S\d{4})/(?P<utt>BAC009S\d{4}W\d{4})\.(?:wav|flac)"
@@ -37,25 +35,14 @@ def prepare_aishell(job: Job, settings: AishellSettings) -> Prepared:
     assert job.source is not None
     folders = (job.source, job.source / "resource_aishell", job.source.parent / "resource_aishell")
     speakers = find_beside("speaker.info", *folders)
-    gender = read_speakers(speakers) if speakers else {}
+    gender = read_genders(speakers, _speaker, looks_like="0002 M")
     return write_all(parts, job, settings, gender=gender)
 
 
-def read_speakers(path: Path) -> dict[str, str]:
-    """Return speaker -> m or f of speaker.info: `0002 M` lines, with or without the S in front.
-
-    Raises
-    ------
-    TableError
-        Names `file:line` of a line without a gender.
-    """
-    genders: dict[str, str] = {}
-    for where, line in read_lines(path):
-        fields = line.split()
-        if len(fields) < 2 or fields[1] not in ("M", "F"):
-            raise TableError(f"`{where}`: expected a speaker and M or F")
-        genders["S" + fields[0].removeprefix("S")] = fields[1].lower()
-    return genders
+def _speaker(line: str) -> list[str]:
+    """Return the fields of a line of speaker.info; its speakers have an S in front or none."""
+    spk, *rest = line.split()
+    return ["S" + spk.removeprefix("S"), *rest]
 
 
 CORPUS = Corpus(

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from sv_cli import logs
@@ -84,6 +84,35 @@ def find_beside(name: str, *folders: Path | None) -> Path | None:
             if folder is not None and (path := folder / below / name).is_file():
                 return path
     return None
+
+
+def read_genders(
+    path: Path | None, fields_of: Callable[[str], Sequence[str]], *, looks_like: str
+) -> dict[str, str]:
+    """Return speaker -> m or f of a table of speakers; nothing where there is none.
+
+    Parameters
+    ----------
+    path : Path or None
+        What `find_beside` found.
+    fields_of : callable
+        Takes a line and gives its speaker, M or F, and what else there is; nothing for a comment.
+    looks_like : str
+        A line as it should be, for the message.
+
+    Raises
+    ------
+    TableError
+        Names `file:line` of a line without a gender.
+    """
+    genders: dict[str, str] = {}
+    for where, line in [] if path is None else read_lines(path):
+        fields = fields_of(line)
+        if fields and (len(fields) < 2 or fields[1] not in ("M", "F")):
+            raise TableError(f"`{where}`: expected `{looks_like}`")
+        if fields:
+            genders[fields[0]] = fields[1].lower()
+    return genders
 
 
 def read_lines(path: Path) -> list[tuple[str, str]]:

@@ -4,13 +4,11 @@ Licence: CC BY 4.0. From: https://www.openslr.org/12/
 """
 
 import re
-from pathlib import Path
 
 from sv_cli.corpora.corpus import Corpus, Job, Prepared
 from sv_cli.corpora.drawn import DrawOptions, write_all
-from sv_cli.corpora.files import find_beside, match_files, read_lines
+from sv_cli.corpora.files import find_beside, match_files, read_genders
 from sv_cli.corpora.listing import Listed, refuse_shared_speakers
-from sv_cli.errors import TableError
 
 _PATH = re.compile(
     r"(?:.*/)?(?P<part>(?:train|dev|test)-[a-z]+(?:-\d+)?)"
@@ -35,27 +33,13 @@ def prepare_librispeech(job: Job, settings: LibrispeechSettings) -> Prepared:
     for train in parts.keys() - set(evaluations):
         refuse_shared_speakers(parts, train, *evaluations)
     speakers = find_beside("SPEAKERS.TXT", job.source, job.source / "LibriSpeech")
-    gender = read_speakers(speakers) if speakers else {}
+    gender = read_genders(speakers, _speaker, looks_like="14 | F | train-clean-360 | ...")
     return write_all(parts, job, settings, gender=gender)
 
 
-def read_speakers(path: Path) -> dict[str, str]:
-    """Return speaker -> m or f of SPEAKERS.TXT: `ID | F | subset | minutes | name`, `;` comments.
-
-    Raises
-    ------
-    TableError
-        Names `file:line` of a line without a gender.
-    """
-    genders: dict[str, str] = {}
-    for where, line in read_lines(path):
-        if line.startswith(";"):
-            continue
-        fields = [field.strip() for field in line.split("|")]
-        if len(fields) < 2 or fields[1] not in ("M", "F"):
-            raise TableError(f"`{where}`: expected `ID | M or F | ...`")
-        genders[fields[0]] = fields[1].lower()
-    return genders
+def _speaker(line: str) -> list[str]:
+    """Return the fields of a line of SPEAKERS.TXT, of a comment none."""
+    return [] if line.startswith(";") else [field.strip() for field in line.split("|")]
 
 
 CORPUS = Corpus(

@@ -5,7 +5,7 @@ from pathlib import Path
 import fake_corpora
 import pytest
 
-from sv_cli.corpora.aishell import AishellSettings, prepare_aishell, read_speakers
+from sv_cli.corpora.aishell import AishellSettings, prepare_aishell
 from sv_cli.corpora.corpus import Job
 from sv_cli.errors import TableError
 from sv_cli.tables.datadir import DataDir, validate
@@ -51,7 +51,7 @@ def test_a_recording_that_is_there_twice_is_refused(tree: Path, tmp_path: Path) 
         prepare(tree, tmp_path / "out")
 
 
-def test_a_speaker_without_gender_names_its_line(tmp_path: Path) -> None:
-    path = fake_corpora.write(tmp_path / "speaker.info", ["0002 F", "0003 X"])
+def test_a_speaker_without_gender_names_its_line(tree: Path, tmp_path: Path) -> None:
+    fake_corpora.write(tree / "speaker.info", ["0002 F", "0003 X"])
     with pytest.raises(TableError, match=r"speaker\.info:2`"):
-        read_speakers(path)
+        prepare(tree, tmp_path / "out")

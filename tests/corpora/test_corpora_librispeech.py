@@ -6,7 +6,7 @@ import fake_corpora
 import pytest
 
 from sv_cli.corpora.corpus import Job
-from sv_cli.corpora.librispeech import LibrispeechSettings, prepare_librispeech, read_speakers
+from sv_cli.corpora.librispeech import LibrispeechSettings, prepare_librispeech
 from sv_cli.errors import TableError
 from sv_cli.tables.datadir import DataDir, validate
 
@@ -47,7 +47,7 @@ def test_a_reader_in_two_sets_is_refused(tree: Path, tmp_path: Path) -> None:
         prepare(tree, tmp_path / "out")
 
 
-def test_a_speaker_without_gender_names_its_line(tmp_path: Path) -> None:
-    path = fake_corpora.write(tmp_path / "SPEAKERS.TXT", ["; x", "14 | F | a", "15 | train"])
+def test_a_speaker_without_gender_names_its_line(tree: Path, tmp_path: Path) -> None:
+    fake_corpora.write(tree / "SPEAKERS.TXT", ["; x", "14 | F | a", "15 | train"])
     with pytest.raises(TableError, match=r"SPEAKERS\.TXT:3`"):
-        read_speakers(path)
+        prepare(tree, tmp_path / "out")

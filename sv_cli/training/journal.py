@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ class Journal:
 
     def __init__(self, exp_dir: Path, *, active: bool, tensorboard: bool = False) -> None:
         self._active = active
-        self._curves = open_curves(exp_dir) if active and tensorboard else None
+        self._curves: Any = None
+        self._open_curves = find_curves(exp_dir) if active and tensorboard else None
         self._text = exp_dir / "train.log"
         self._lines = exp_dir / "log.jsonl"
 
@@ -29,7 +32,8 @@ class Journal:
         record = {"time": stamp, "event": event, **fields}
         with self._lines.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(record) + "\n")
-        if self._curves is not None:
+        if self._open_curves is not None:
+            self._curves = self._curves or self._open_curves()
             for name, value in fields.items():
                 if isinstance(value, float):
                     self._curves.add_scalar(f"{event}/{name}", value, fields["step"])
@@ -45,8 +49,8 @@ class Journal:
             logs.info(message, **fields)
 
 
-def open_curves(folder: Path) -> Any:
-    """Return what writes curves for TensorBoard into `folder/tensorboard`.
+def find_curves(folder: Path) -> Callable[[], Any]:
+    """Return what opens curves for TensorBoard in `folder/tensorboard`; nothing is written yet.
 
     Raises
     ------
@@ -60,7 +64,7 @@ def open_curves(folder: Path) -> Any:
             "`engine.tensorboard`: TensorBoard is not installed",
             hint="`pip install 'svtool[tensorboard]'`",
         ) from error
-    return SummaryWriter(folder / "tensorboard")
+    return partial(SummaryWriter, folder / "tensorboard")
 
 
 def _short(value: Any) -> str:

@@ -15,7 +15,6 @@ from sv_cli.models.registry import MODELS, find_model
 from sv_cli.sampling.labels import SpeedClasses
 from sv_cli.sampling.training_set import CropShape, TrainingSet, open_training_set
 from sv_cli.settings.model import build_settings
-from sv_cli.settings.toml import write_settings
 from sv_cli.tables.datadir import DataDir
 from sv_cli.tables.trials import read_trials
 from sv_cli.training.bench_loader import LoaderSpeed, bench_loader
@@ -71,10 +70,10 @@ def run_training(
     ) as world:
         if not world.is_first:
             logs.silence()
-        trainer_files = RunFiles(Path(paths.exp_dir))
+        files = RunFiles(Path(paths.exp_dir))
         training_set = load_data(settings, frontend, paths)
         dev = load_dev_set(paths)
-        state = trainer_files.prepare(world, resume=resume, force=force)
+        state = files.find_state(world, resume=resume, force=force)
         augmenter = load_augmenter(
             settings.augment,
             num_samples=crop_shape(settings, frontend).num_samples,
@@ -87,20 +86,22 @@ def run_training(
             frontend,
             training_set,
             dev=dev,
-            files=trainer_files,
+            files=files,
             world=world,
             augmenter=augmenter,
         )
         _announce(trainer, world)
-        if settings.init.model and state is None:
+        if state is not None:
+            trainer.restore(state)
+        elif settings.init.model:
             source = read_source(settings.init.model)
             told = start_from(
                 source, trainer.learner, training_set.speakers, with_head=settings.init.head
             )
             trainer.journal.say(told)
         if world.is_first:
-            write_settings(Path(paths.exp_dir) / "settings.toml", settings)
-        return trainer.run(state)
+            files.begin(settings, anew=state is None)
+        return trainer.run()
 
 
 def measure_data_path(settings: TrainSettings, paths: RunPaths, num_batches: int) -> LoaderSpeed:

@@ -1,5 +1,6 @@
 """What a run keeps in its experiment directory, and what `--resume` may start from."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,10 +8,12 @@ from sv_cli.checkpoints.model_file import ModelFile, save_model
 from sv_cli.checkpoints.state import TrainingState, load_state, save_state
 from sv_cli.errors import SettingsError, TrainingError, name_some
 from sv_cli.settings.model import build_settings
-from sv_cli.settings.toml import flatten
+from sv_cli.settings.toml import flatten, write_settings
 from sv_cli.training.distributed import World, gather_objects
 from sv_cli.training.settings import TrainSettings
 
+STATE = "state.pt"
+LOGS = ("train.log", "log.jsonl", "nonfinite.txt", "report.png", "tensorboard/events.*")
 # Settings that may change between a stop and the resumption: they do not touch the result.
 FREE = (
     "engine.log_every_steps",
@@ -36,30 +39,50 @@ class RunFiles:
     @property
     def state(self) -> Path:
         """The file of the full state."""
-        return self.folder / "state.pt"
+        return self.folder / STATE
 
-    def prepare(self, world: World, *, resume: bool, force: bool) -> TrainingState | None:
-        """Return the state to go on from, or None for a fresh start.
+    def find_state(self, world: World, *, resume: bool, force: bool) -> TrainingState | None:
+        """Return the state to go on from, or None for a fresh start; nothing is changed yet.
 
         Raises
         ------
         TrainingError
-            When an earlier run stands there and neither `--resume` nor `--force` was given.
+            When an earlier run stands there and neither `--resume` nor `--force` was given, when
+            only its models are left, or when the processes see different disks.
         """
         state = load_state(self.state) if resume and self.state.is_file() else None
-        gather_objects(None, world)  # all have read before the first may write
-        if state is not None or not world.is_first:
+        # All have read before the first may write.
+        steps = gather_objects(None if state is None else state.step, world)
+        if len(set(steps)) > 1:
+            raise TrainingError(
+                f"`{self.state}` is not the same for all processes",
+                hint="`--exp-dir` must lie on a disk that all machines see",
+            )
+        if state is not None or force or not world.is_first:
             return state
-        earlier = [*self.folder.glob("*.pt"), *self.folder.glob("*log*")]
-        if earlier and not force and not resume:
+        if not resume and any(self._of_a_run()):
             raise TrainingError(
                 f"`{self.folder}` holds an earlier run",
                 hint="go on with `--resume`, or start anew with `--force`",
             )
-        for path in earlier:
-            path.unlink()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if models := [path.name for path in self._of_a_run() if path.suffix == ".pt"]:
+            raise TrainingError(
+                f"`{self.folder}` holds {name_some(models, limit=2)}, but no `{STATE}` to go on "
+                "from",
+                hint="start from the model in another directory by `--init`, or anew by `--force`",
+            )
         return None
+
+    def begin(self, settings: TrainSettings, *, anew: bool) -> None:
+        """Remove what an earlier run left where it starts anew; write down the settings."""
+        for path in list(self._of_a_run()) if anew else ():
+            path.unlink()
+        write_settings(self.folder / "settings.toml", settings)
+
+    def _of_a_run(self) -> Iterator[Path]:
+        """Yield the files that a run has written; others in the folder are not ours to remove."""
+        for pattern in (STATE, "best.pt", "final.pt", "epoch-*.pt", *LOGS):
+            yield from self.folder.glob(pattern)
 
     def save_state(self, state: TrainingState) -> None:
         """Replace the full state."""
@@ -68,7 +91,8 @@ class RunFiles:
     def save_epoch(self, model: ModelFile, *, epoch: int, keep_last: int) -> None:
         """Write the model of a finished epoch and drop the oldest beyond `keep_last`."""
         save_model(self.folder / f"epoch-{epoch:03d}.pt", model)
-        for old in sorted(self.folder.glob("epoch-*.pt"))[:-keep_last]:
+        numbered = [path for path in self.folder.glob("epoch-*.pt") if path.stem[6:].isdigit()]
+        for old in sorted(numbered, key=lambda path: int(path.stem[6:]))[:-keep_last]:
             old.unlink()
 
     def save_best(self, model: ModelFile) -> None:

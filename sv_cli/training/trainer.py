@@ -118,10 +118,23 @@ class Trainer:
 
     # ---- the run ------------------------------------------------------------------------------
 
-    def run(self, state: TrainingState | None = None) -> RunResult:
-        """Train from the start or from a saved state to the last epoch."""
-        if state is not None:
-            self._restore(state)
+    def restore(self, state: TrainingState) -> None:
+        """Go back to where a run of the same settings and speakers was stopped.
+
+        Raises
+        ------
+        SettingsError
+            When it was another run.
+        """
+        check_same_run(
+            state, self.settings, speakers=self.data.speakers, world_size=self.world.size
+        )
+        self.learner.load(state)
+        self.step, self.best_eer = state.step, state.best_eer
+        self.journal.say(f"resuming after step {self.step} of {self.num_steps}", step=self.step)
+
+    def run(self) -> RunResult:
+        """Train to the last epoch, from the start or from where a restored state stood."""
         previous = signal.signal(signal.SIGTERM, self._ask_stop)
         batch_total = self.path.batch_total
         try:
@@ -267,14 +280,6 @@ class Trainer:
                     step=self.step, speakers=self.data.speakers, best_eer=self.best_eer
                 )
             )
-
-    def _restore(self, state: TrainingState) -> None:
-        check_same_run(
-            state, self.settings, speakers=self.data.speakers, world_size=self.world.size
-        )
-        self.learner.load(state)
-        self.step, self.best_eer = state.step, state.best_eer
-        self.journal.say(f"resuming after step {self.step} of {self.num_steps}", step=self.step)
 
     def _model_file(self, **notes: float) -> ModelFile:
         weights = {

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from sv_cli.cli import app
 from sv_cli.errors import SettingsError, TrainingError
-from sv_cli.training.journal import open_curves
+from sv_cli.training.journal import find_curves
 from sv_cli.training.report import draw_report, read_log
 from sv_cli.training.waiting import Reading, StageClock, judge, shares
 
@@ -87,10 +87,12 @@ def test_curves_for_tensorboard(tmp_path: Path) -> None:
         import tensorboard  # noqa: F401
     except ImportError:
         with pytest.raises(SettingsError, match="not installed") as caught:
-            open_curves(tmp_path)
+            find_curves(tmp_path)
         assert "svtool[tensorboard]" in (caught.value.hint or "")
         return
-    writer = open_curves(tmp_path)
+    open_curves = find_curves(tmp_path)
+    assert not any(tmp_path.iterdir())
+    writer = open_curves()
     writer.add_scalar("step/loss", 1.0, 1)
     writer.close()
     assert any((tmp_path / "tensorboard").iterdir())

@@ -1,0 +1,86 @@
+"""The experiment directory: what is removed, what is kept, and when nothing may change at all."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sv_cli.checkpoints.model_file import ModelFile
+from sv_cli.errors import SettingsError, SvError, TrainingError
+from sv_cli.features.settings import FRONTENDS
+from sv_cli.settings.model import build_settings
+from sv_cli.training.run import RunPaths, run_training
+from sv_cli.training.run_files import RunFiles
+from sv_cli.training.settings import TrainSettings
+
+SMALL = {
+    "model": "ecapa_glob_c512",
+    "model_options": {"channels": 16, "embedding_dim": 8},
+    "batch_size": 4,
+    "num_epochs": 1,
+    "data": {"chunk_seconds": 0.6, "num_workers": 0},
+    "engine": {"precision": "fp32"},
+}
+
+
+def settings(**changes: object) -> TrainSettings:
+    return build_settings(TrainSettings, {**SMALL, **changes})
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def finished(voices: Path, tmp_path: Path) -> RunPaths:
+    """A finished run of a few steps."""
+    paths = RunPaths(str(voices), str(tmp_path / "exp"))
+    run_training(settings(), paths)
+    return paths
+
+
+def test_a_refused_start_changes_nothing(finished: RunPaths, tmp_path: Path) -> None:
+    exp = Path(finished.exp_dir)
+    before = contents(exp)
+    with pytest.raises(SettingsError, match=r"schedule\.lr"):
+        run_training(settings(schedule={"lr": 0.5}), finished, resume=True)
+    assert contents(exp) == before
+    with pytest.raises(TrainingError, match="earlier run"):
+        run_training(settings(), finished)
+    assert contents(exp) == before
+    for wrong in ({"loss": {"options": {"nonsense": 1}}}, {"augment": {"chain": "wespeaker"}},
+                  {"init": {"model": str(tmp_path / "nowhere")}}):  # fmt: skip
+        with pytest.raises(SvError):
+            run_training(settings(**wrong), finished, force=True)
+        assert contents(exp) == before
+
+
+def test_a_start_anew_removes_what_runs_wrote_and_nothing_else(finished: RunPaths) -> None:
+    exp = Path(finished.exp_dir)
+    (exp / "mean-of-ten.pt").write_bytes(b"mine")
+    (exp / "catalog.txt").write_text("mine, too")
+    (exp / "logs").mkdir()
+    (exp / "epoch-099.pt").write_bytes(b"of a longer run")
+    run_training(settings(), finished, force=True)
+    left = {path.name for path in exp.iterdir()}
+    assert {"mean-of-ten.pt", "catalog.txt", "logs", "final.pt"} <= left
+    assert "epoch-099.pt" not in left
+
+
+def test_models_without_a_state_are_not_removed_by_resuming(finished: RunPaths) -> None:
+    exp = Path(finished.exp_dir)
+    (exp / "state.pt").unlink()
+    before = contents(exp)
+    with pytest.raises(TrainingError, match=r"no `state\.pt`") as caught:
+        run_training(settings(), finished, resume=True)
+    assert contents(exp) == before and "--init" in (caught.value.hint or "")
+    for path in exp.glob("*.pt"):
+        path.unlink()
+    assert run_training(settings(), finished, resume=True).steps == 7
+
+
+def test_the_last_epochs_are_kept_by_number(tmp_path: Path) -> None:
+    model = ModelFile("xvector", {}, FRONTENDS["wespeaker"], {"a": torch.zeros(1)}, [], {})
+    for epoch in (998, 999, 1000, 1001):
+        RunFiles(tmp_path).save_epoch(model, epoch=epoch, keep_last=2)
+    assert {path.name for path in tmp_path.iterdir()} == {"epoch-1000.pt", "epoch-1001.pt"}

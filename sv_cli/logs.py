@@ -118,9 +118,9 @@ class Progress(Protocol):
 class _LineProgress:
     """One line an interval, for logs and cron."""
 
-    def __init__(self, what: str, total: int | None, unit: str) -> None:
-        self._what, self._total, self._unit = what, total, unit
-        self._done, self._start = 0, time.monotonic()
+    def __init__(self, what: str, total: int | None, unit: str, before: int) -> None:
+        self._what, self._total, self._unit, self._before = what, total, unit, before
+        self._done, self._start = before, time.monotonic()
         self._next = self._start + _INTERVAL_SECONDS
 
     def advance(self, count: int = 1, **fields: Any) -> None:
@@ -131,7 +131,7 @@ class _LineProgress:
             info(self._line(now, fields), done=self._done, total=self._total, **fields)
 
     def _line(self, now: float, fields: dict[str, Any]) -> str:
-        rate = self._done / max(now - self._start, 1e-9)
+        rate = (self._done - self._before) / max(now - self._start, 1e-9)
         text = f"{self._what}: {self._done}"
         if self._total:
             left = (self._total - self._done) / max(rate, 1e-9)
@@ -152,10 +152,15 @@ class _BarProgress:
 
 
 @contextmanager
-def progress(what: str, *, total: int | None = None, unit: str = "utt") -> Iterator[Progress]:
-    """Count items: a bar on a terminal, one line an interval elsewhere, nothing with `--quiet`."""
+def progress(
+    what: str, *, total: int | None = None, unit: str = "utt", done: int = 0
+) -> Iterator[Progress]:
+    """Count items: a bar on a terminal, one line an interval elsewhere, nothing with `--quiet`.
+
+    `done` of them were done by an earlier start, and tell nothing of the rate.
+    """
     if _state.level == 0 or _state.json_lines or not is_terminal():
-        yield _LineProgress(what, total, unit)
+        yield _LineProgress(what, total, unit, done)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -170,7 +175,7 @@ def progress(what: str, *, total: int | None = None, unit: str = "utt") -> Itera
         TextColumn("{task.fields[shown]}"),
     )
     with RichProgress(*columns, console=Console(stderr=True), transient=False) as bar:
-        task = bar.add_task(what, total=total, shown="")
+        task = bar.add_task(what, total=total, completed=done, shown="")
         yield _BarProgress(bar, task)
 
 

@@ -33,6 +33,8 @@ class TrainingState:
         State dict of the running mean of the weights.
     scaler : dict
         State of the scaling of fp16 gradients; empty at other precisions.
+    epoch_is_closed : bool
+        Whether the epoch that ends with this step, if one does, was validated and kept.
     """
 
     step: int
@@ -45,6 +47,7 @@ class TrainingState:
     world_size: int
     weight_mean: dict[str, Any] | None = None
     scaler: dict[str, Any] = field(default_factory=dict)
+    epoch_is_closed: bool = True
 
 
 def save_state(path: Path, state: TrainingState) -> None:

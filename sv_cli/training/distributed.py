@@ -150,6 +150,16 @@ def mean_over_world(values: Tensor, world: World) -> Tensor:
     return total / world.size
 
 
+def share_buffers(module: nn.Module, world: World) -> None:
+    """Give every process the buffers of the first, whose batch statistics are those that count."""
+    if world.size == 1:
+        return
+    import torch.distributed as dist
+
+    for buffer in module.buffers():
+        dist.broadcast(buffer, src=0)
+
+
 def any_over_world(flag: bool, world: World) -> bool:
     """Tell whether any process raised the flag; all processes get the same answer."""
     if world.size == 1:

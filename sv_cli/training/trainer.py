@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 
 import torch
@@ -92,7 +92,9 @@ class Trainer:
             raise SettingsError("`engine.accumulate`: an epoch has fewer batches")
         self.step = 0
         self.best_eer: float | None = None
-        self._stop_asked = False
+        self._stop_asked = False  # of this process
+        self._stopped = False  # by agreement of all
+        self._must_close_epoch = False
         self.learner = Learner(settings, num_classes=len(training_set.speakers), world=world)
         check_sizes(self.learner.encoder, frontend, name=settings.model)
         self.features = Frontend(frontend).to(world.device)
@@ -131,24 +133,26 @@ class Trainer:
         )
         self.learner.load(state)
         self.step, self.best_eer = state.step, state.best_eer
+        self._must_close_epoch = not state.epoch_is_closed
         self.journal.say(f"resuming after step {self.step} of {self.num_steps}", step=self.step)
 
     def run(self) -> RunResult:
         """Train to the last epoch, from the start or from where a restored state stood."""
         previous = signal.signal(signal.SIGTERM, self._ask_stop)
-        batch_total = self.path.batch_total
+        batch_total, self._told = self.path.batch_total, self.step
+        total, done = self.num_steps * batch_total, self.step * batch_total
         try:
-            with logs.progress("train", total=self.num_steps * batch_total) as progress:
-                self._progress = progress
-                progress.advance(self.step * batch_total)
-                while self.step < self.num_steps and not self._stop_asked:
+            with logs.progress("train", total=total, done=done) as self._progress:
+                if self._must_close_epoch:
+                    self._finish_epoch(self.step // self.path.steps_per_epoch)
+                while self.step < self.num_steps and not self._stopped:
                     self._run_epoch(self.step // self.path.steps_per_epoch)
         finally:
             signal.signal(signal.SIGTERM, previous)
             self.journal.close()
-        if not self._stop_asked and self.world.is_first:
+        if not self._stopped and self.world.is_first:
             self.files.save_final(self._model_file())
-        return RunResult(self.step, self.best_eer, self._stop_asked)
+        return RunResult(self.step, self.best_eer, self._stopped)
 
     def _run_epoch(self, epoch: int) -> None:
         self.learner.module.train()
@@ -158,23 +162,22 @@ class Trainer:
         batches = iter(self.path.open(epoch, first_step=first))
         for _ in range(first, self.path.steps_per_epoch):
             self._train_step(batches)
-            if self.step % engine.log_every_steps == 0:
-                self._report()
-            if self._must_stop():
-                self._save_state()
-                return
             at_end = self.step % self.path.steps_per_epoch == 0
+            if at_end or self.step % engine.log_every_steps == 0:
+                self._report()
+            if self._must_stop(at_end=at_end):
+                self._save_state(epoch_is_closed=not at_end)
+                return
             if self.step % engine.save_every_steps == 0 and not at_end:
                 self._save_state()
         self._tell_waiting(epoch + 1, shares(begun, clock.seconds()))
         self._finish_epoch(epoch + 1)
 
-    def _must_stop(self) -> bool:
+    def _must_stop(self, *, at_end: bool) -> bool:
         # To ask the others means to wait for the device, which is not worth it at every step.
-        if self.world.size == 1 or self.step % STEPS_BETWEEN_QUESTIONS == 0:
-            self._stop_asked = any_over_world(self._stop_asked, self.world)
-            return self._stop_asked
-        return False
+        if self.world.size == 1 or at_end or self.step % STEPS_BETWEEN_QUESTIONS == 0:
+            self._stopped = any_over_world(self._stop_asked, self.world)
+        return self._stopped
 
     # ---- one step -----------------------------------------------------------------------------
 
@@ -233,8 +236,9 @@ class Trainer:
             margin=float(self.learner.module.head.margin),
             **vars(reading),
         )
+        done, self._told = self.step - self._told, self.step
         self._progress.advance(
-            self.settings.engine.log_every_steps * self.path.batch_total,
+            done * self.path.batch_total,
             epoch=f"{epoch:.1f}/{self.settings.num_epochs}",
             loss=f"{reading.loss:.3f}",
             acc=f"{reading.accuracy:.1f}%",
@@ -251,14 +255,22 @@ class Trainer:
         due = epoch % self.settings.engine.validate_every_epochs == 0
         last = epoch == self.settings.num_epochs
         if self.dev is not None and (due or last):
+            self._save_state(epoch_is_closed=False)  # whatever happens to the dev data
             self._validate(epoch, self.dev)
+            if self._stopped:
+                return
         if self.world.is_first:
             keep = self.settings.engine.keep_last
             self.files.save_epoch(self._model_file(), epoch=epoch, keep_last=keep)
         self._save_state()
 
     def _validate(self, epoch: int, dev: DevSet) -> None:
-        eer = dev_eer(self.learner.result, self.frontend, dev, self.world)
+        eer = dev_eer(
+            self.learner.result, self.frontend, dev, self.world, must_stop=lambda: self._stop_asked
+        )
+        if eer is None:
+            self._stopped = True
+            return
         better = self.best_eer is None or eer < self.best_eer
         if better:
             self.best_eer = eer
@@ -272,14 +284,13 @@ class Trainer:
             dev_eer=eer,
         )
 
-    def _save_state(self) -> None:
+    def _save_state(self, *, epoch_is_closed: bool = True) -> None:
         self.watch.look(self.learner.module.parameters())
         if self.world.is_first:
-            self.files.save_state(
-                self.learner.state(
-                    step=self.step, speakers=self.data.speakers, best_eer=self.best_eer
-                )
+            state = self.learner.state(
+                step=self.step, speakers=self.data.speakers, best_eer=self.best_eer
             )
+            self.files.save_state(replace(state, epoch_is_closed=epoch_is_closed))
 
     def _model_file(self, **notes: float) -> ModelFile:
         weights = {

@@ -1,5 +1,6 @@
 """The dev EER during training: cosine of embeddings of whole utterances, as `score` computes it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from sv_cli.metrics.sweep import error_rates
 from sv_cli.models.protocol import SpeakerEncoder
 from sv_cli.tables.datadir import DataDir, Utterance
 from sv_cli.tables.trials import Trials
-from sv_cli.training.distributed import World, gather_objects
+from sv_cli.training.distributed import World, gather_objects, share_buffers
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,33 @@ class DevSet:
 
 
 def dev_eer(
-    encoder: SpeakerEncoder, frontend: FrontendSettings, dev: DevSet, world: World
-) -> float:
-    """Return the EER in percent; the processes share the extraction."""
+    encoder: SpeakerEncoder,
+    frontend: FrontendSettings,
+    dev: DevSet,
+    world: World,
+    *,
+    must_stop: Callable[[], bool] = lambda: False,
+) -> float | None:
+    """Return the EER in percent; the processes share the extraction.
+
+    None when `must_stop`, which is asked between utterances, was true in one of them.
+    """
     target = dev.trials.target
     if target is None:
         raise TableError("the dev EER needs trials with labels")
+    share_buffers(encoder, world)
     share = dev.utterances()[world.rank :: world.size]
     extractor = Extractor(encoder, frontend, ExtractSettings())
-    own = dict(extractor.extract(share, audio_root=dev.audio_root))
+    own: dict[str, NDArray[np.float32]] | None = {}
+    for utt, embedding in extractor.extract(share, audio_root=dev.audio_root):
+        if must_stop():
+            own = None
+            break
+        own[utt] = embedding
     embeddings: dict[str, NDArray[np.float32]] = {}
     for part in gather_objects(own, world):
+        if part is None:
+            return None
         embeddings.update(part)
     trials = dev.trials
     enroll = _unit_rows(embeddings, trials.enroll_ids)

@@ -146,6 +146,11 @@ class AugmentSettings(Settings):
         description="expand: each speed of a speaker is a class. same: speeds share the class. "
         "subset: classes as in expand, but only speed 1.0 is played.",
     )
+    speed_draw: Literal["random", "each"] = Field(
+        default="random",
+        description="random: a speed is drawn for each crop. each: an epoch takes each crop at "
+        "every speed.",
+    )
     gain_prob: Share = Field(default=0.0, description="Probability of another level.")
     gain_db: Range = Field(default=(-6.0, 6.0), description="Change of the level in dB.")
     spec: SpecSettings = SpecSettings()

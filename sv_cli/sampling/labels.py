@@ -22,6 +22,8 @@ class SpeedClasses:
     kind : "expand", "same" or "subset"
         `expand`: each speed of a speaker is a class of its own. `same`: all speeds of a speaker
         share the class. `subset`: classes as in `expand`, but only speed 1.0 is played.
+    draw_each : bool
+        Whether items come as copies, one for each speed, in place of a speed drawn for each.
 
     Source: WeSpeaker, 3D-Speaker and speaker-net number the classes speaker + speakers x speed
     (`expand`); the large-margin stages of the last two keep them all without playing (`subset`).
@@ -29,17 +31,25 @@ class SpeedClasses:
 
     factors: tuple[float, ...] = ()
     kind: Literal["expand", "same", "subset"] = "expand"
+    draw_each: bool = False
 
     @property
     def played(self) -> tuple[float, ...]:
         """Factors by number, 1.0 first."""
         return (1.0,) if self.kind == "subset" else (1.0, *self.factors)
 
+    @property
+    def copies(self) -> int:
+        """Items that a crop makes."""
+        return len(self.played) if self.draw_each else 1
+
     def draw(self, seed: int, epoch: int, items: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the number of the factor that each item is played at in this epoch."""
         count = len(self.played)
         if count == 1:
             return np.zeros(len(items), dtype=np.int64)
+        if self.draw_each:
+            return items % count
         numbers = chances(seed, epoch, items, count=1, purpose=Purpose.SPEED)[:, 0]
         return np.minimum((numbers * count).astype(np.int64), count - 1)
 

@@ -13,7 +13,10 @@ from sv_cli import logs
 from sv_cli.audio.info import AudioInfo
 from sv_cli.audio.read import read_chosen_bytes
 from sv_cli.errors import AudioError, TableError, name_some
-from sv_cli.sampling.dataset import WaveformCrops
+from sv_cli.sampling.dataset import ANYWHERE, CropRule, WaveformCrops
+from sv_cli.sampling.items import CropItems
+from sv_cli.sampling.selection import choose_utterances
+from sv_cli.sampling.settings import DataSettings
 from sv_cli.sampling.shar import Stored, read_shards
 from sv_cli.sampling.storage import CHUNK_ITEMS, LANES, WINDOW_ITEMS, StorageOrder
 from sv_cli.tables.datadir import Utterance
@@ -32,19 +35,18 @@ class Chunk:
     archive: Path
     start: int
     end: int
-    num_items: int
 
 
 @dataclass
 class _Held:
-    """The bytes of a chunk, and how many utterances of it are still to be taken."""
+    """The bytes of a chunk, and how many crops of it are still to be taken."""
 
     data: bytes
     left: int
 
 
 class SharItems:
-    """The utterances of a Shar directory that are long enough, numbered in byte order.
+    """The utterances of a Shar directory that are chosen, numbered in byte order.
 
     Attributes
     ----------
@@ -56,18 +58,22 @@ class SharItems:
         The chunk that each stands in.
     offset, size : (num_items,) int64
         The bytes of each in its archive.
-    dropped : int
-        Utterances left out as too short.
+    seconds : (num_items,) float64
+        Length of each.
     """
 
-    def __init__(self, path: str | Path, *, min_seconds: float = 0.0) -> None:
+    def __init__(self, path: str | Path, settings: DataSettings) -> None:
         shards = read_shards(path)
         rows = [row for _, stored in shards for row in stored]
-        long = {row.utt for row in rows if row.num_samples >= min_seconds * row.sample_rate}
-        self.dropped = len(rows) - len(long)
-        self.utts = sort_keys(long)
-        self.utt2spk = {row.utt: row.speaker for row in rows if row.utt in long}
         _refuse_repeated([row.utt for row in rows], str(path))
+        speakers = {row.utt: row.speaker for row in rows}
+        told = {row.utt: row.num_samples / row.sample_rate for row in rows}
+        known = sort_keys(told)
+        seconds = np.array([told[utt] for utt in known], dtype=np.float64)
+        chosen = choose_utterances(known, speakers, seconds, settings)
+        self.utts = [known[number] for number in chosen.tolist()]
+        self.utt2spk = {utt: speakers[utt] for utt in self.utts}
+        self.seconds = seconds[chosen]
         self.chunk_of, self.offset, self.size = np.zeros((3, len(self.utts)), np.int64)
         self.chunks: list[Chunk] = []
         self.storage = self._place(shards)
@@ -89,7 +95,7 @@ class SharItems:
                     items.append(item)
                 start = max(0, part[0].offset - _HEADER_BYTES)
                 end = part[-1].offset + part[-1].size
-                self.chunks.append(Chunk(archive, start, end, len(part)))
+                self.chunks.append(Chunk(archive, start, end))
         return StorageOrder(np.array(items, np.int64), np.array(starts, np.int64))
 
 
@@ -99,49 +105,53 @@ class SharCrops(WaveformCrops):
     def __init__(
         self,
         items: SharItems,
+        crops: CropItems,
         *,
         num_samples: int,
         sample_rate: int,
         silence_threshold: float = 0.0,
+        rule: CropRule = ANYWHERE,
     ) -> None:
         super().__init__(
             [Utterance(utt, utt) for utt in items.utts],
             num_samples=num_samples,
             sample_rate=sample_rate,
             silence_threshold=silence_threshold,
+            rule=rule,
         )
         self._items = items
+        self._uses = np.bincount(items.chunk_of, weights=crops.per_utt).astype(np.int64)
         self._held: OrderedDict[int, _Held] = OrderedDict()
 
     def _read_span(
-        self, item: int, choose: Callable[[AudioInfo], tuple[int, int]]
+        self, utt: int, choose: Callable[[AudioInfo], tuple[int, int]]
     ) -> NDArray[np.float32]:
-        archive = self._items.chunks[self._items.chunk_of[item]].archive
+        archive = self._items.chunks[self._items.chunk_of[utt]].archive
         return read_chosen_bytes(
-            self._take(item), choose, name=f"{archive}:{self._items.offset[item]}"
+            self._take(utt), choose, name=f"{archive}:{self._items.offset[utt]}"
         )
 
-    def _take(self, item: int) -> bytes:
-        """Return the bytes of an utterance, out of a chunk that is dropped behind its last one."""
-        number = int(self._items.chunk_of[item])
+    def _take(self, utt: int) -> bytes:
+        """Return the bytes of an utterance, out of a chunk that is dropped behind its last crop."""
+        number = int(self._items.chunk_of[utt])
         chunk = self._items.chunks[number]
         held = self._held.get(number)
         if held is None:
             while len(self._held) >= _MAX_CHUNKS:
                 self._held.popitem(last=False)
-            held = self._held[number] = _Held(_read_chunk(chunk), chunk.num_items)
+            held = self._held[number] = _Held(_read_chunk(chunk), int(self._uses[number]))
         self._held.move_to_end(number)
         held.left -= 1
         if held.left <= 0:
             del self._held[number]
-        utt, at = self._items.utts[item], int(self._items.offset[item]) - chunk.start
+        at = int(self._items.offset[utt]) - chunk.start
         name = held.data[at - _HEADER_BYTES : at - _HEADER_BYTES + _NAME_BYTES]
-        if not name.startswith(encode(utt)[:_NAME_BYTES]):
+        if not name.startswith(encode(self._items.utts[utt])[:_NAME_BYTES]):
             raise AudioError(
-                f"`{chunk.archive}` holds something else at byte {self._items.offset[item]}",
+                f"`{chunk.archive}` holds something else at byte {self._items.offset[utt]}",
                 hint="its index belongs to another archive: make both again",
             )
-        return held.data[at : at + int(self._items.size[item])]
+        return held.data[at : at + int(self._items.size[utt])]
 
 
 def _read_chunk(chunk: Chunk) -> bytes:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-CHUNK_ITEMS = 64  # read at once: some megabytes
-WINDOW_ITEMS = 256  # put in random order among themselves
+from sv_cli.sampling.items import CropItems
+
+CHUNK_ITEMS = 64  # utterances read at once: some megabytes
+WINDOW_ITEMS = 256  # utterances put in random order among themselves
 # Runs that steps take turns with. A number of workers that divides it reads nothing twice.
 LANES = (12, 6, 4, 3, 2, 1)
 _STEPS_OF_A_LANE = 4
@@ -22,10 +24,21 @@ class StorageOrder:
         All items, in the order in which they stand.
     starts : (num_chunks,) int64
         Position in `items` of the first one of each chunk, a stretch that is read at once.
+    window : int
+        Neighbours that are put in random order.
     """
 
     items: NDArray[np.int64]
     starts: NDArray[np.int64]
+    window: int = WINDOW_ITEMS
+
+    def expand(self, crops: CropItems) -> "StorageOrder":
+        """Return the order of all crops of the utterances that stand in this one."""
+        per_utt = crops.per_utt[self.items]
+        before = np.cumsum(per_utt) - per_utt
+        items = np.repeat(crops.first[self.items] - before, per_utt) + np.arange(len(crops))
+        window = -(-self.window * len(crops) // len(self.items))
+        return StorageOrder(items, before[self.starts], window)
 
     def order(
         self, rng: np.random.Generator, *, batch_size: int, world_size: int
@@ -48,7 +61,7 @@ class StorageOrder:
             for lane in range(lanes):
                 share = steps[lane::lanes, rank]
                 items = run[done : done + share.size]
-                share[...] = _shuffle_windows(items, rng).reshape(share.shape)
+                share[...] = _shuffle_windows(items, self.window, rng).reshape(share.shape)
                 done += share.size
         return order
 
@@ -64,9 +77,10 @@ def fitting_workers(asked: int, num_steps: int) -> int:
     return next((n for n in range(asked, 0, -1) if lanes % n == 0), 0)
 
 
-def _shuffle_windows(items: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+def _shuffle_windows(
+    items: NDArray[np.int64], window: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
     windows = [
-        rng.permutation(items[start : start + WINDOW_ITEMS])
-        for start in range(0, len(items), WINDOW_ITEMS)
+        rng.permutation(items[start : start + window]) for start in range(0, len(items), window)
     ]
     return np.concatenate(windows) if windows else items

@@ -35,11 +35,13 @@ class DataPath:
         self.data, self.world = training_set, world
         self.accumulate = settings.engine.accumulate
         self.plan = EpochPlan(
-            len(training_set.utts),
+            len(training_set.items),
             settings.batch_size,
             world.size,
             settings.seed,
             training_set.storage,
+            training_set.items,
+            settings.data.crops_per_epoch,
         )
         self.steps_per_epoch = self.plan.num_steps // self.accumulate
         asked = settings.data.num_workers
@@ -50,7 +52,7 @@ class DataPath:
 
     @property
     def batch_total(self) -> int:
-        """Utterances a step, of all processes together."""
+        """Crops a step, of all processes together."""
         return self.plan.batch_size * self.world.size * self.accumulate
 
     @property

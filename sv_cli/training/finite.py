@@ -9,8 +9,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sv_cli.atomic import atomic_open
@@ -25,20 +28,31 @@ class _Remembered:
     loss: Tensor
 
 
+# A step, its loss, and the utterances and crops of its batch.
+_Broken = tuple[int, float, list[tuple[str, str]]]
+
+
+class Describes(Protocol):
+    """Knows what items are."""
+
+    def describe(self, items: NDArray[np.int64]) -> list[tuple[str, str]]:
+        """Return the utterance of each item, and what else tells which crop it is."""
+
+
 class LossWatch:
     """Remembers what was learned from since the last look.
 
     Parameters
     ----------
-    utts : sequence of str
-        Utterances by item.
+    data : Describes
+        The training set.
     path : Path
         Where the utterances of a broken step are written.
     world : World
     """
 
-    def __init__(self, utts: Sequence[str], path: Path, world: World) -> None:
-        self._utts, self._path, self._world = utts, path, world
+    def __init__(self, data: Describes, path: Path, world: World) -> None:
+        self._data, self._path, self._world = data, path, world
         self._since: list[_Remembered] = []
         self._last: list[_Remembered] = []  # of the last step, whose update no loss tells of yet
 
@@ -68,9 +82,9 @@ class LossWatch:
         if known:
             first = min(step for step, _, _ in known)
             parts = [one for one in known if one[0] == first]
-            self._stop(first, [utt for _, _, utts in parts for utt in utts], parts[0][1])
+            self._stop(first, [name for _, _, names in parts for name in names], parts[0][1])
 
-    def _first_broken(self, weights: Iterable[Tensor]) -> tuple[int, float, list[str]] | None:
+    def _first_broken(self, weights: Iterable[Tensor]) -> _Broken | None:
         losses = torch.stack([one.loss.float() for one in self._since]) if self._since else None
         for one, loss in zip(self._since, [] if losses is None else losses.tolist(), strict=True):
             if not math.isfinite(loss):
@@ -80,13 +94,14 @@ class LossWatch:
             return self._last[0].step if self._last else 0, math.nan, self._names(self._last)
         return None
 
-    def _names(self, steps: Sequence[_Remembered]) -> list[str]:
-        return [self._utts[item] for one in steps for item in one.items.tolist()]
+    def _names(self, steps: Sequence[_Remembered]) -> list[tuple[str, str]]:
+        return [name for one in steps for name in self._data.describe(one.items.numpy())]
 
-    def _stop(self, step: int, utts: list[str], loss: float) -> None:
+    def _stop(self, step: int, crops: list[tuple[str, str]], loss: float) -> None:
+        utts = list(dict.fromkeys(utt for utt, _ in crops))
         if self._world.is_first:
             with atomic_open(self._path) as stream:
-                stream.writelines(f"{utt} {step}\n" for utt in utts)
+                stream.writelines(f"{utt} {step}{crop}\n" for utt, crop in crops)
         raise TrainingError(
             f"loss is {loss} at step {step}; its utterances are in `{self._path}` "
             f"({name_some(utts, limit=3)})",

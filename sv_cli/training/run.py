@@ -114,14 +114,13 @@ def measure_data_path(settings: TrainSettings, paths: RunPaths, num_batches: int
 
 def load_data(settings: TrainSettings, frontend: FrontendSettings, paths: RunPaths) -> TrainingSet:
     """Return the training set, refused where it does not go with the settings."""
+    augment = settings.augment
     training_set = open_training_set(
         paths.data,
         crop_shape(settings, frontend),
-        source=settings.data.source,
-        min_seconds=settings.data.min_seconds,
+        settings.data,
         audio_root=paths.audio_root,
-        speeds=SpeedClasses(settings.augment.speeds, settings.augment.speed_classes),
-        silence_threshold=settings.data.silence_threshold,
+        speeds=SpeedClasses(augment.speeds, augment.speed_classes, augment.speed_draw == "each"),
     )
     check_source(training_set, frontend)
     check_augmentation(training_set, settings)
@@ -147,7 +146,8 @@ def crop_shape(settings: TrainSettings, frontend: FrontendSettings) -> CropShape
     frames = num_frames(num_samples, frontend)
     if frames < 2:
         raise SettingsError(f"`data.chunk_seconds`: {settings.data.chunk_seconds} gives no frames")
-    return CropShape(num_samples, frames, frontend.sample_rate)
+    shift = frontend.frame_shift_ms / 1000.0
+    return CropShape(num_samples, frames, frontend.sample_rate, shift)
 
 
 def check_source(training_set: TrainingSet, frontend: FrontendSettings) -> None:
@@ -171,6 +171,11 @@ def check_augmentation(training_set: TrainingSet, settings: TrainSettings) -> No
         raise SettingsError(
             "`data.silence_threshold`: silence is cut out of recordings, not of feats.scp",
             hint="give data with wav.scp, or use `svtool make-vad`",
+        )
+    if training_set.kind == "feats" and settings.data.min_level > 0:
+        raise SettingsError(
+            "`data.min_level` is that of recordings, which features of feats.scp do not tell",
+            hint="give data with wav.scp, or set `data.min_level = 0`",
         )
 
 

@@ -10,6 +10,7 @@ from sv_cli.errors import SettingsError
 from sv_cli.features.settings import find_frontend
 from sv_cli.losses.registry import find_loss
 from sv_cli.models.registry import find_model
+from sv_cli.sampling.settings import DataSettings
 from sv_cli.settings.model import Settings
 
 Found = TypeVar("Found")
@@ -21,32 +22,6 @@ def _found(find: Callable[[str], Found], name: str) -> Found:
         return find(name)
     except SettingsError as error:
         raise ValueError(error.message) from error
-
-
-class DataSettings(Settings):
-    """What a batch is made of."""
-
-    source: Literal["auto", "wav", "feats"] = Field(
-        default="auto",
-        description="Crops from recordings or from feats.scp; auto takes wav.scp if there.",
-    )
-    chunk_seconds: float = Field(default=2.015, gt=0, description="Length of a crop in seconds.")
-    min_seconds: float = Field(
-        default=0.5,
-        ge=0,
-        description="Shorter utterances are left out; others are repeated to length.",
-    )
-    silence_threshold: float = Field(
-        default=0.0,
-        ge=0,
-        description="Cut out windows of 0.1 s below this mean magnitude in 16-bit steps before "
-        "crops are taken, 50 as asv-subtools; 0 keeps all and reads by seek.",
-    )
-    num_workers: int = Field(
-        default=-1,
-        ge=-1,
-        description="Reading processes; -1 chooses by the cores, 0 reads in line.",
-    )
 
 
 class LossSettings(Settings):

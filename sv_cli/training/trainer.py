@@ -102,7 +102,7 @@ class Trainer:
         self.journal = Journal(
             files.folder, active=world.is_first, tensorboard=settings.engine.tensorboard
         )
-        self.watch = LossWatch(training_set.utts, files.folder / "nonfinite.txt", world)
+        self.watch = LossWatch(training_set, files.folder / "nonfinite.txt", world)
         self.meter = Meter(world.device)
 
     def _make_schedules(self) -> None:

@@ -39,7 +39,7 @@ def test_epochs_and_seeds_differ() -> None:
 
 
 def test_a_set_smaller_than_a_step_is_refused() -> None:
-    with pytest.raises(TableError, match="7 utterances do not fill one step"):
+    with pytest.raises(TableError, match="7 crops do not fill one step"):
         EpochPlan(7, 4, 2, seed=0)
 
 

@@ -15,6 +15,7 @@ from sv_cli.sampling.dataset import EpochBatches
 from sv_cli.sampling.labels import SpeedClasses
 from sv_cli.sampling.loader import load_batches
 from sv_cli.sampling.plan import EpochPlan
+from sv_cli.sampling.settings import DataSettings
 from sv_cli.sampling.shar import is_shar
 from sv_cli.sampling.shar_write import SharJob, write_shar
 from sv_cli.sampling.training_set import CropShape, TrainingSet, open_training_set
@@ -86,9 +87,9 @@ def test_the_set_is_that_of_the_directory(data: Path, shards: Path) -> None:
 def test_crops_are_those_of_the_directory(
     data: Path, shards: Path, silence_threshold: float
 ) -> None:
-    how = {"speeds": SPEEDS, "silence_threshold": silence_threshold}
-    one = open_training_set(str(data), SHAPE, **how)
-    two = open_training_set(str(shards), SHAPE, **how)
+    settings = DataSettings(min_seconds=0, silence_threshold=silence_threshold)
+    one = open_training_set(str(data), SHAPE, settings, speeds=SPEEDS)
+    two = open_training_set(str(shards), SHAPE, settings, speeds=SPEEDS)
     rows = {}
     for batch in batches(one):
         for item, row, label in zip(batch.items, batch.signals, batch.labels, strict=True):
@@ -248,4 +249,4 @@ def test_an_index_that_points_elsewhere(
 
 def test_features_are_refused(shards: Path) -> None:
     with pytest.raises(TableError, match="no features"):
-        open_training_set(str(shards), SHAPE, source="feats")
+        open_training_set(str(shards), SHAPE, DataSettings(source="feats"))

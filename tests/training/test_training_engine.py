@@ -4,6 +4,7 @@ import math
 from copy import deepcopy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -244,13 +245,20 @@ def test_broken_features_are_named_and_never_learned_from(voices: Path, tmp_path
         assert all(torch.isfinite(value).all() for value in state["encoder"].values())
 
 
+class Named:
+    """A training set of three utterances, of which the last has two crops."""
+
+    def describe(self, items: np.ndarray) -> list[tuple[str, str]]:
+        return [("abc"[item], " 1" if item == 2 else "") for item in items.tolist()]
+
+
 def test_weights_are_looked_at_also_right_behind_a_line_of_the_log(tmp_path: Path) -> None:
     """The update that breaks them comes after the loss that the line was about."""
-    watch = LossWatch(["a", "b", "c"], tmp_path / "nonfinite.txt", WORLD)
+    watch = LossWatch(Named(), tmp_path / "nonfinite.txt", WORLD)
     broken = [torch.tensor([0.0, math.inf])]
     watch.remember(10, torch.tensor([0, 2]), torch.tensor(1.0))
     watch.look()
     watch.look([torch.zeros(2)])
     with pytest.raises(TrainingError, match="loss is nan at step 10"):
         watch.look(broken)
-    assert (tmp_path / "nonfinite.txt").read_text() == "a 10\nc 10\n"
+    assert (tmp_path / "nonfinite.txt").read_text() == "a 10\nc 10 1\n"

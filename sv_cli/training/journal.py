@@ -1,6 +1,7 @@
 """The record of a run: `train.log` for people, `log.jsonl` for programs, progress on stderr."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sv_cli import logs
-from sv_cli.errors import SettingsError
+from sv_cli.errors import SettingsError, TrainingError
 
 
 class Journal:
@@ -20,23 +21,36 @@ class Journal:
         self._open_curves = find_curves(exp_dir) if active and tensorboard else None
         self._text = exp_dir / "train.log"
         self._lines = exp_dir / "log.jsonl"
+        self._begun = False
 
     def write(self, event: str, **fields: Any) -> None:
-        """Append one event to both logs."""
+        """Append one event to both logs.
+
+        Raises
+        ------
+        TrainingError
+            When the disk is full.
+        """
         if not self._active:
             return
+        self._end_last_lines()
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         told = "  ".join(f"{name} {_short(value)}" for name, value in fields.items())
-        with self._text.open("a", encoding="utf-8") as stream:
-            stream.write(f"{stamp}  {event}  {told}\n")
+        _append(self._text, f"{stamp}  {event}  {told}\n")
         record = {"time": stamp, "event": event, **fields}
-        with self._lines.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(record) + "\n")
+        _append(self._lines, json.dumps(record) + "\n")
         if self._open_curves is not None:
             self._curves = self._curves or self._open_curves()
             for name, value in fields.items():
                 if isinstance(value, float):
                     self._curves.add_scalar(f"{event}/{name}", value, fields["step"])
+
+    def _end_last_lines(self) -> None:
+        """End lines that were broken off by a kill or a full disk, so that new ones stay whole."""
+        for path in (self._text, self._lines):
+            if not self._begun and _is_broken_off(path):
+                _append(path, "\n")
+        self._begun = True
 
     def close(self) -> None:
         """Let what watches the curves see the last of them."""
@@ -65,6 +79,26 @@ def find_curves(folder: Path) -> Callable[[], Any]:
             hint="`pip install 'svtool[tensorboard]'`",
         ) from error
     return partial(SummaryWriter, folder / "tensorboard")
+
+
+def _append(path: Path, text: str) -> None:
+    try:
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise TrainingError(
+            f"cannot write `{path}`: {error.strerror or error}",
+            hint="make room, then start again with `--resume`",
+        ) from error
+
+
+def _is_broken_off(path: Path) -> bool:
+    """Tell whether the last line of a file has no end."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    with path.open("rb") as stream:
+        stream.seek(-1, os.SEEK_END)
+        return stream.read() != b"\n"
 
 
 def _short(value: Any) -> str:

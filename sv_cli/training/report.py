@@ -38,19 +38,26 @@ def draw_report(exp_dir: str | Path) -> Path:
 def read_log(path: Path) -> tuple[list[Record], list[Record]]:
     """Return the records of steps and of validations in order.
 
-    Of steps that were done again after a stop the last record counts; a last line that is not
-    whole yet is left out.
+    Of steps that were done again after a stop the last record counts; lines that broke off or are
+    no records are left out.
     """
     found: dict[str, dict[int, Record]] = {"step": {}, "validation": {}}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             record = json.loads(line)
         except json.JSONDecodeError:
             continue
-        if record.get("event") in found:
+        if isinstance(record, dict) and _is_whole(record):
             found[record["event"]][record["step"]] = record
     steps, validations = ([records[step] for step in sorted(records)] for records in found.values())
     return steps, validations
+
+
+def _is_whole(record: Record) -> bool:
+    """Tell whether a record has what a curve needs, as numbers."""
+    value = {"step": "loss", "validation": "dev_eer"}.get(str(record.get("event")))
+    needed = [record.get(name) for name in ("step", "epoch", value)] if value else [None]
+    return all(isinstance(number, int | float) for number in needed)
 
 
 def make_curves(steps: list[Record], validations: list[Record]) -> TrainingCurves:

@@ -186,9 +186,11 @@ def load_dev_set(paths: RunPaths) -> DevSet | None:
             raise SettingsError("`--dev-trials` needs `--dev-data`")
         return None
     trials = paths.dev_trials or str(Path(paths.dev_data) / "trials")
-    return DevSet(
+    dev = DevSet(
         DataDir.load(paths.dev_data), read_trials(trials, labels="required"), paths.audio_root
     )
+    dev.check(trials)
+    return dev
 
 
 def _announce(trainer: Trainer, world: World) -> None:

@@ -40,8 +40,24 @@ class DevSet:
         found = [utterance for utterance in self.data.recordings() if utterance.utt in wanted]
         missing = sorted(wanted - {utterance.utt for utterance in found})
         if missing:
-            raise TableError(f"dev trials name utterances not in the data: {name_some(missing)}")
+            raise TableError(
+                f"dev trials name {len(missing)} utterances that are not in `{self.data.path}`: "
+                f"{name_some(missing)}"
+            )
         return found
+
+    def check(self, source: str) -> None:
+        """Refuse what the first validation would stumble over, before hours of training.
+
+        Raises
+        ------
+        TableError
+            When the data lacks utterances, or the trials of `source` are all of one kind.
+        """
+        self.utterances()
+        target = self.trials.target
+        if target is None or target.all() or not target.any():
+            raise TableError(f"`{source}`: the dev EER needs trials of both kinds, target and not")
 
 
 def dev_eer(

@@ -119,6 +119,10 @@ def test_dev_trials_must_be_in_the_dev_data(voices: Path, tmp_path: Path) -> Non
     paths = RunPaths(str(voices), str(tmp_path / "exp"), str(voices), str(trials))
     with pytest.raises(TableError, match="`s9-u9`"):
         run_training(settings(num_epochs=1), paths)
+    trials.write_text("s0-u0 s0-u1 target\n")
+    with pytest.raises(TableError, match="both kinds"):
+        run_training(settings(num_epochs=1), paths)
+    assert not (tmp_path / "exp").exists(), "told before anything is trained"
 
 
 def augmented(rooms: Path, **changes: object) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Where the time went, how fast data comes, and the picture of a run."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 
 from sv_cli.cli import app
 from sv_cli.errors import SettingsError, TrainingError
-from sv_cli.training.journal import find_curves
+from sv_cli.training.journal import Journal, find_curves
 from sv_cli.training.report import draw_report, read_log
 from sv_cli.training.waiting import Reading, StageClock, judge, shares
 
@@ -66,12 +67,39 @@ def test_the_picture_of_a_run(tmp_path: Path) -> None:
     records = [record(1, 3.0), record(2, 2.9), record(2, 2.8), record(3, 2.0)]
     records += [{"event": "validation", "step": 3, "epoch": 1, "dev_eer": 12.5}]
     log = tmp_path / "log.jsonl"
-    log.write_text("".join(json.dumps(line) + "\n" for line in records) + '{"event": "st')
+    broken = [
+        '{"event": "st',
+        "5",
+        '{"event": "step"}',
+        '{"event": "validation", "step": 9}',
+        "\xe4",
+    ]
+    text = "\n".join([*map(json.dumps, records), *broken])
+    log.write_bytes(text.encode("latin-1"))
     steps, validations = read_log(log)
     assert [step["loss"] for step in steps] == [3.0, 2.8, 2.0]
     assert [one["dev_eer"] for one in validations] == [12.5]
     path = draw_report(tmp_path)
     assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 20_000
+
+
+def test_a_line_that_broke_off_takes_no_other_with_it(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text(json.dumps(record(1, 3.0)) + '\n{"event": "step", "st')
+    Journal(tmp_path, active=True).write(**record(2, 2.5))
+    Journal(tmp_path, active=True).write(**record(3, 2.0))
+    assert [step["loss"] for step in read_log(log)[0]] == [3.0, 2.5, 2.0]
+    assert len(log.read_text().splitlines()) == 4
+
+
+def test_a_full_disk_is_told_by_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: object, **named: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(TrainingError, match=r"train\.log`: No space left") as caught:
+        Journal(tmp_path, active=True).write("step", step=1)
+    assert "--resume" in (caught.value.hint or "")
 
 
 def test_no_log_no_picture(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from sv_cli.checkpoints.model_file import ModelFile, read_model
+from sv_cli.checkpoints.model_file import MERGED_PAIRS, ModelFile, read_model
 from sv_cli.errors import CheckpointError
 
 
@@ -50,7 +50,8 @@ def average_models(paths: Sequence[str | Path]) -> ModelFile:
         key: _mean([model.weights[key] for model in models]) if value.is_floating_point() else value
         for key, value in last.weights.items()
     }
-    notes = {"averaged": [str(path) for path in paths]}
+    kept = {name: value for name, value in last.notes.items() if name == MERGED_PAIRS}
+    notes = {"averaged": [str(path) for path in paths], **kept}
     return replace(last, weights=weights, notes=notes)
 
 

@@ -26,6 +26,8 @@ from sv_cli.tables.embeddings import ModelInfo
 
 FORMAT = "svtool-model"
 FORMAT_VERSION = 1
+# Note of how many layers learned by pairs (`models.lora`) that are merged in the weights.
+MERGED_PAIRS = "merged_pairs"
 
 
 @dataclass(frozen=True)

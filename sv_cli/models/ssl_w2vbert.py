@@ -7,14 +7,15 @@ wants done to them is done here.
 """
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from sv_cli.audio.torchaudio_door import load_torchaudio
 from sv_cli.errors import SvError
+from sv_cli.models.lora import LoraSettings, add_lora
 from sv_cli.models.ssl_frontend import ADAPTER_MFA, HiddenStates, SslEncoder, SslSettings
 from sv_cli.settings.model import build_settings
 
@@ -40,6 +41,15 @@ class W2vBertSettings(SslSettings):
     left_positions: int = Field(64, ge=0, description="steps to the left with their own position")
     right_positions: int = Field(8, ge=0, description="steps to the right with their own position")
     conv_dropout: float = Field(0.1, ge=0, lt=1, description="dropout of the convolutions")
+    lora: LoraSettings = Field(
+        LoraSettings(), description="train pairs beside linear layers, and the back-end"
+    )
+
+    @model_validator(mode="after")
+    def _check_frozen(self) -> Self:
+        if self.frozen and self.lora.rank > 0:
+            raise ValueError("`lora` freezes all but its pairs, it excludes `frozen`")
+        return self
 
 
 class W2vBert(HiddenStates):
@@ -121,4 +131,7 @@ def make_conformer(settings: W2vBertSettings) -> nn.Module:
 def w2vbert2_mfa(**overrides: Any) -> SslEncoder:
     """w2v-BERT 2.0 with adapters: `W2VBert_Adapter_MFA` of WeSpeaker."""
     settings = build_settings(W2vBertSettings, overrides, where="w2vbert2_mfa")
-    return SslEncoder(W2vBert(settings), settings)
+    encoder = SslEncoder(W2vBert(settings), settings)
+    if settings.lora.rank > 0:
+        add_lora(encoder.ssl, settings.lora)  # last: the draws before are those without pairs
+    return encoder

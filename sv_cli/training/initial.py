@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sv_cli.checkpoints.model_file import find_model_file, load_weights, read_model
+from sv_cli.checkpoints.model_file import MERGED_PAIRS, find_model_file, load_weights, read_model
 from sv_cli.checkpoints.state import load_state
 from sv_cli.errors import CheckpointError, SettingsError
 from sv_cli.features.settings import FRONTENDS, FrontendSettings, find_frontend
+from sv_cli.models.lora import count_pairs, is_pair, without_pairs
 from sv_cli.models.protocol import SpeakerEncoder
 from sv_cli.models.registry import MODELS, find_model
 from sv_cli.sampling.labels import rows_by_name
@@ -40,6 +41,8 @@ class Source:
         Classes in the order of the rows of the head.
     frontend : dict
         The settings `frontend` and `frontend_options` of a run that uses the same one.
+    merged_pairs : int
+        Layers whose LoRA is merged in the weights.
     """
 
     path: Path
@@ -49,6 +52,7 @@ class Source:
     head: dict[str, Tensor] = field(default_factory=dict)
     speakers: list[str] = field(default_factory=list)
     frontend: dict[str, Any] = field(default_factory=dict)
+    merged_pairs: int = 0
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -85,6 +89,7 @@ def read_source(spec: str) -> Source:
         head=head,
         speakers=model.speakers,
         frontend=_name_frontend(model.model, model.frontend),
+        merged_pairs=model.notes.get(MERGED_PAIRS, 0),
     )
 
 
@@ -110,14 +115,17 @@ def check_apart(spec: str, exp_dir: str | Path) -> None:
 def _from_state(path: Path) -> Source:
     state = load_state(path)
     names = ("frontend", "frontend_options")
+    learned = state.weight_mean or state.encoder
+    options, weights = without_pairs(state.settings["model_options"], learned)
     return Source(
         path=path,
         model=find_model(state.settings["model"]),
-        options=state.settings["model_options"],
-        encoder=state.weight_mean or state.encoder,
+        options=options,
+        encoder=weights,
         head=state.head,
         speakers=state.speakers,
         frontend={name: state.settings[name] for name in names},
+        merged_pairs=count_pairs(learned),
     )
 
 
@@ -167,25 +175,33 @@ def start_from(
 def load_encoder(source: Source, encoder: SpeakerEncoder) -> str:
     """Load the network, or the self-supervised front-end that the source consists of."""
     expected = encoder.state_dict()
+    fresh = {key: value for key, value in expected.items() if is_pair(key)}
     bare = {key.removeprefix(SSL): value for key, value in source.encoder.items()
             if key.startswith(SSL)}  # fmt: skip
     rest = source.encoder.keys() - {SSL + key for key in bare}
-    whole = expected.keys() == source.encoder.keys()
+    whole = expected.keys() - fresh.keys() == source.encoder.keys()
+    told = _say_pairs(source, fresh)
     # A bare front-end has nothing behind it but the weights of its layers.
     if bare and not whole and rest <= {"head.weights"} and any(map(_is_ssl, expected)):
         front: torch.nn.Module = encoder.get_submodule(SSL.rstrip("."))
-        load_weights(front, bare, what=f"front-end of `{source.path}`")
+        pairs = {key.removeprefix(SSL): value for key, value in fresh.items()}
+        load_weights(front, {**pairs, **bare}, what=f"front-end of `{source.path}`")
         others = sum(not _is_ssl(key) for key in expected)
-        return f"front-end loaded ({len(bare)} tensors), the {others} behind it at random"
+        return f"front-end loaded ({len(bare)} tensors{told}), the {others} behind it at random"
     try:
-        load_weights(encoder, source.encoder, what=f"`{source.path}`")
+        load_weights(encoder, {**fresh, **source.encoder}, what=f"`{source.path}`")
     except CheckpointError as error:
         raise CheckpointError(
             f"cannot start from another network ({source.model}): {error.message}",
             hint="name the network of the model with `--model` and `model_options`, or leave "
             "both out to take it from there",
         ) from error
-    return f"network loaded ({len(expected)} tensors)"
+    return f"network loaded ({len(source.encoder)} tensors{told})"
+
+
+def _say_pairs(source: Source, fresh: Mapping[str, Tensor]) -> str:
+    merged = f", LoRA of {source.merged_pairs} layers merged" if source.merged_pairs else ""
+    return merged + (f", LoRA of {count_pairs(fresh)} layers begins at zero" if fresh else "")
 
 
 def _is_ssl(key: str) -> bool:

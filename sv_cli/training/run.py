@@ -11,6 +11,7 @@ from sv_cli.errors import SettingsError
 from sv_cli.features.fbank import num_frames
 from sv_cli.features.settings import FrontendSettings, find_frontend
 from sv_cli.memory import keep_freed_memory
+from sv_cli.models.lora import count_pairs
 from sv_cli.models.registry import MODELS, find_model
 from sv_cli.sampling.labels import SpeedClasses
 from sv_cli.sampling.training_set import CropShape, TrainingSet, open_training_set
@@ -194,15 +195,22 @@ def load_dev_set(paths: RunPaths) -> DevSet | None:
 
 
 def _announce(trainer: Trainer, world: World) -> None:
-    parameters = sum(p.numel() for p in trainer.learner.encoder.parameters())
+    encoder = trainer.learner.encoder
+    parameters = sum(p.numel() for p in encoder.parameters())
+    learning = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
+    share = "" if learning == parameters else f" ({learning / 1e6:.2f} M of them learn)"
     data = trainer.data
     num_speakers = int(data.labels.max()) + 1
     classes = f" ({len(data.speakers)} classes)" if len(data.speakers) > num_speakers else ""
     trainer.journal.say(
-        f"{trainer.settings.model}: {parameters / 1e6:.2f} M parameters; {len(data.utts)} "
-        f"utterances of {num_speakers} speakers{classes}; {trainer.path.steps_per_epoch} steps "
-        f"an epoch of {trainer.path.batch_total} utterances; {trainer.learner.precision} on "
-        f"{world.device}"
+        f"{trainer.settings.model}: {parameters / 1e6:.2f} M parameters{share}; "
+        f"{len(data.utts)} utterances of {num_speakers} speakers{classes}; "
+        f"{trainer.path.steps_per_epoch} steps an epoch of {trainer.path.batch_total} utterances; "
+        f"{trainer.learner.precision} on {world.device}"
     )
+    if num_pairs := count_pairs(encoder.state_dict()):
+        trainer.journal.say(
+            f"LoRA beside {num_pairs} layers: model files hold the sum, and are as any other"
+        )
     if trainer.augmenter is not None:
         trainer.journal.say(trainer.augmenter.describe())

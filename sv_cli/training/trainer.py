@@ -11,12 +11,13 @@ from torch import Tensor
 from sv_cli import logs
 from sv_cli.audio.speed import play
 from sv_cli.augment.chain import Augmenter
-from sv_cli.checkpoints.model_file import ModelFile
+from sv_cli.checkpoints.model_file import MERGED_PAIRS, ModelFile
 from sv_cli.checkpoints.state import TrainingState
 from sv_cli.errors import SettingsError
 from sv_cli.features.frontend import Frontend
 from sv_cli.features.settings import FrontendSettings
 from sv_cli.losses.margin_schedule import MarginSchedule
+from sv_cli.models.lora import count_pairs, without_pairs
 from sv_cli.models.protocol import SpeakerEncoder
 from sv_cli.models.registry import find_model
 from sv_cli.sampling.dataset import Batch
@@ -297,13 +298,17 @@ class Trainer:
             key: value.detach().cpu().contiguous().clone()
             for key, value in self.learner.result.state_dict().items()
         }
+        told = {"step": self.step, "epoch": self.step / self.path.steps_per_epoch, **notes}
+        if num_pairs := count_pairs(weights):
+            told[MERGED_PAIRS] = num_pairs
+        options, weights = without_pairs(self.settings.model_options, weights)
         return ModelFile(
             model=find_model(self.settings.model),
-            options=self.settings.model_options,
+            options=options,
             frontend=self.frontend,
             weights=weights,
             speakers=self.data.speakers,
-            notes={"step": self.step, "epoch": self.step / self.path.steps_per_epoch, **notes},
+            notes=told,
         )
 
     def _ask_stop(self, signum: int, frame: FrameType | None) -> None:

@@ -14,10 +14,11 @@ from ssl_sizes import skip_without_extras
 from torch import Tensor
 
 from sv_cli.checkpoints.foreign.conversion import Imported, Wanted, import_weights
-from sv_cli.checkpoints.foreign.wespeaker_ssl import LORA_NOTE, merge_lora
+from sv_cli.checkpoints.foreign.wespeaker_ssl import LORA_NOTE
 from sv_cli.checkpoints.hub import PUBLISHED
 from sv_cli.errors import CheckpointError
 from sv_cli.features.frontend import Frontend
+from sv_cli.models.lora import merge_lora
 from sv_cli.models.registry import build_model
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "ssl.json").read_text())

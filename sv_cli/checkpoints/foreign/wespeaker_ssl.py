@@ -4,7 +4,6 @@ A checkpoint holds the front-end as `frontend.*` beside the keys of the network 
 matrices of w2v-BERT are added to the weights that they change.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -16,6 +15,7 @@ from sv_cli.checkpoints.foreign import w2vbert, wavlm
 from sv_cli.checkpoints.foreign.shapes import Layout, Shapes
 from sv_cli.checkpoints.foreign.wespeaker_config import WespeakerConfig
 from sv_cli.errors import CheckpointError
+from sv_cli.models.lora import merge_lora
 
 FRONTEND = "frontend."
 S3PRL = "frontend.upstream.upstream.model."
@@ -26,7 +26,6 @@ LORA_SCALE = 2.0  # alpha / r of the recipe
 LORA_NOTE = f"LoRA matrices are added with the recipe's alpha / r of {LORA_SCALE:g}"
 _PEFT = "base_model.model."
 _BASE_LAYER = ".base_layer."
-_LORA = re.compile(r"(.+)\.lora_A\.[^.]+\.weight")
 _OTHERS = (("frontend.encoder.blocks.", "Whisper"), ("frontend.upstream.", "s3prl, no WavLM"))
 
 
@@ -124,20 +123,6 @@ def _rename_w2vbert(weights: Mapping[str, Tensor], *, scale: float) -> dict[str,
         if not key.startswith(W2VBERT):
             renamed[key if key.startswith(FRONTEND) else HEAD + key] = weight
     return renamed
-
-
-def merge_lora(weights: Mapping[str, Tensor], *, scale: float) -> dict[str, Tensor]:
-    """Return weights W + scale B A, without the matrices A (r, in) and B (out, r)."""
-    merged = dict(weights)
-    for key in list(merged):
-        match = _LORA.fullmatch(key)
-        if match is None:
-            continue
-        base, partner = f"{match[1]}.weight", key.replace(".lora_A.", ".lora_B.")
-        if base in merged and partner in merged:  # else they are named as unexpected
-            change = merged.pop(partner).float() @ merged.pop(key).float()
-            merged[base] = merged[base] + (scale * change).to(merged[base].dtype)
-    return merged
 
 
 def with_config(layout: Layout, config: WespeakerConfig) -> Layout:

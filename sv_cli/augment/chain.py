@@ -8,8 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sv_cli.augment.band import limit_band
 from sv_cli.augment.banks import RirBank, SoundBank, read_files
-from sv_cli.augment.draw import Draws, Sources, Stock, draw
+from sv_cli.augment.codec import Coder
+from sv_cli.augment.draw import Bands, Draws, Sources, Stock, draw
 from sv_cli.augment.noise import add_sources, change_level, normalize_peak
 from sv_cli.augment.reverb import Reverb
 from sv_cli.augment.settings import AugmentSettings
@@ -32,6 +34,8 @@ class Augmenter:
         What `load_files` returned.
     num_samples : int
         Length of the crops.
+    sample_rate : int
+        Hz of the crops.
     device : torch.device
         Where the batches are.
     """
@@ -42,9 +46,11 @@ class Augmenter:
         files: Mapping[str, Recordings],
         *,
         num_samples: int,
+        sample_rate: int,
         device: torch.device,
     ) -> None:
-        self.settings, self.device, self._num_samples = settings, device, num_samples
+        self.settings, self.device = settings, device
+        self._num_samples, self._sample_rate = num_samples, sample_rate
         kinds: dict[str, tuple[int, int]] = {}
         sounds = _numbered(files, ("noise", "music", "speech", "room_noise"), kinds)
         rirs = _numbered(files, ("rir", "room_rir"), kinds)
@@ -54,18 +60,21 @@ class Augmenter:
         self.sounds = SoundBank.join(sounds, num_samples=num_samples, device=home)
         self.rirs = RirBank.join(rirs, num_samples=num_samples, device=device)
         self._reverb = Reverb(self.rirs, num_samples, settings.mix.reverb) if rirs else None
+        self._coder: Coder | None = None
+        if settings.codec.prob > 0:
+            self._coder = Coder(settings.codec, sample_rate=sample_rate, num_samples=num_samples)
 
     def draw(self, chances: Tensor) -> Draws:
         """Return what is done to a batch: (batch, NUM_CHANCES) float64 in [0, 1), in memory."""
         return draw(self.settings, self.stock, chances.numpy())
 
     def waveforms(self, waveforms: Tensor, draws: Draws) -> Tensor:
-        """Return (batch, num_samples) with reverberation, then noise, then another level.
+        """Return (batch, num_samples): reverberation, noise, band, codec, then another level.
 
         Utterances to which nothing is done keep their bits.
         """
         out = waveforms
-        if draws.scenes.any():
+        if draws.alters_crops:
             out = waveforms.clone()
         if len(draws.reverb_rows) and self._reverb is not None:
             rows = self._to_device(draws.reverb_rows)
@@ -74,6 +83,11 @@ class Augmenter:
         for layer in draws.layers:
             if len(layer.rows):
                 self._add(out, layer)
+        if len(draws.bands.rows):
+            self._limit(out, draws.bands)
+        if len(draws.coded.rows) and self._coder is not None:
+            rows = self._to_device(draws.coded.rows)
+            out.index_copy_(0, rows, self._coder(out[rows], draws.coded))
         if self.settings.gain_prob > 0:
             out = change_level(out, self._to_device(draws.gain_db).to(out.dtype))
         return out
@@ -104,6 +118,12 @@ class Augmenter:
         )
         waveforms.index_copy_(0, index, self._leveled(noisy))
 
+    def _limit(self, waveforms: Tensor, bands: Bands) -> None:
+        rows = self._to_device(bands.rows)
+        low, high = (self._to_device(hertz).float() for hertz in (bands.low_hz, bands.high_hz))
+        limited = limit_band(waveforms[rows], low, high, self._sample_rate)
+        waveforms.index_copy_(0, rows, limited)
+
     def _leveled(self, waveforms: Tensor) -> Tensor:
         return normalize_peak(waveforms, self.settings.mix.peak_floor)
 
@@ -131,7 +151,9 @@ def load_augmenter(
     if not settings.is_active:
         return None
     files = load_files(settings, sample_rate=sample_rate, audio_root=audio_root)
-    return Augmenter(settings, files, num_samples=num_samples, device=device)
+    return Augmenter(
+        settings, files, num_samples=num_samples, sample_rate=sample_rate, device=device
+    )
 
 
 def load_files(

@@ -28,7 +28,9 @@ FIRST = slice(7, 10)  # file, start, ratio of the only recording, or of the one 
 BABBLE = slice(10, 10 + 3 * MAX_BABBLE)
 TIME_MASKS = slice(BABBLE.stop, BABBLE.stop + 2 * MAX_MASKS)
 FREQ_MASKS = slice(TIME_MASKS.stop, TIME_MASKS.stop + 2 * MAX_MASKS)
-NUM_CHANCES = FREQ_MASKS.stop
+# Later columns: what stands before keeps its numbers, and a run of an older version its draws.
+BAND, LOW_HZ, HIGH_HZ, CODEC, CODEC_NAME, COMPRESSION = range(FREQ_MASKS.stop, FREQ_MASKS.stop + 6)
+NUM_CHANCES = COMPRESSION + 1
 
 ALL_SCENES: tuple[Scene, ...] = ("clean", *SCENES)
 
@@ -88,6 +90,40 @@ class Stripes:
 
 
 @dataclass(frozen=True)
+class Bands:
+    """Utterances whose band is limited.
+
+    Attributes
+    ----------
+    rows : (num_limited,) int64
+        Utterance of the batch, ascending.
+    low_hz, high_hz : (num_limited,) float64
+    """
+
+    rows: Ints
+    low_hz: Floats
+    high_hz: Floats
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Utterances that go through a codec.
+
+    Attributes
+    ----------
+    rows : (num_coded,) int64
+        Utterance of the batch, ascending.
+    codecs : (num_coded,) int64
+        Index in the `names` of the settings.
+    compression : (num_coded,) float64
+    """
+
+    rows: Ints
+    codecs: Ints
+    compression: Floats
+
+
+@dataclass(frozen=True)
 class Draws:
     """What is done to a batch.
 
@@ -99,6 +135,8 @@ class Draws:
         Utterances and their responses.
     layers : list of Sources
         Added one after the other, each relative to what the one before left.
+    bands : Bands
+    coded : Coded
     gain_db : (batch,) float64
         Change of level.
     time, freq : Stripes
@@ -108,9 +146,16 @@ class Draws:
     reverb_rows: Ints
     rirs: Ints
     layers: list[Sources]
+    bands: Bands
+    coded: Coded
     gain_db: Floats
     time: Stripes
     freq: Stripes
+
+    @property
+    def alters_crops(self) -> bool:
+        """Tell whether any crop changes but for its level."""
+        return bool(self.scenes.any() or len(self.bands.rows) or len(self.coded.rows))
 
 
 def draw(settings: AugmentSettings, stock: Stock, chances: Floats) -> Draws:
@@ -139,6 +184,8 @@ def draw(settings: AugmentSettings, stock: Stock, chances: Floats) -> Draws:
             ),
             _draw_single("television", "music", settings, stock, scenes, chances),
         ],
+        _draw_bands(settings, chances),
+        _draw_coded(settings, chances),
         np.where(gained, _between(settings.gain_db, chances[:, GAIN_DB]), 0.0),
         _draw_stripes(settings.spec, "time", chances[:, TIME_MASKS], masked),
         _draw_stripes(settings.spec, "freq", chances[:, FREQ_MASKS], masked),
@@ -227,6 +274,20 @@ def _draw_babble(settings: AugmentSettings, stock: Stock, scenes: Ints, chances:
     file, place, ratio = numbers[taken].T
     snr = _between(settings.snr.babble, ratio)
     return Sources(np.repeat(rows, counts), stock.pick("speech", file), place, snr)
+
+
+def _draw_bands(settings: AugmentSettings, chances: Floats) -> Bands:
+    band = settings.band
+    rows = np.flatnonzero(chances[:, BAND] < band.prob)
+    low, high = chances[rows, LOW_HZ], chances[rows, HIGH_HZ]
+    return Bands(rows, _between(band.low_hz, low), _between(band.high_hz, high))
+
+
+def _draw_coded(settings: AugmentSettings, chances: Floats) -> Coded:
+    codec = settings.codec
+    rows = np.flatnonzero(chances[:, CODEC] < codec.prob)
+    codecs = _below(len(codec.names), chances[rows, CODEC_NAME])
+    return Coded(rows, codecs, _between(codec.compression, chances[rows, COMPRESSION]))
 
 
 def _draw_stripes(

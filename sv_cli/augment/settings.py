@@ -10,6 +10,7 @@ from sv_cli.settings.model import Settings
 
 Kind = Literal["noise", "music", "speech"]
 Scene = Literal["clean", "noise", "music", "babble", "television", "reverb", "room"]
+CodecName = Literal["ulaw", "alaw", "gsm", "g721", "adpcm", "mp3", "opus", "vorbis"]
 
 SCENES: tuple[Scene, ...] = ("noise", "music", "babble", "television", "reverb", "room")
 
@@ -112,6 +113,61 @@ class SpecSettings(Settings):
         return self
 
 
+class BandSettings(Settings):
+    """Limits of the band, as lines, microphones and old recorders have them."""
+
+    prob: Share = Field(default=0.0, description="Probability that an utterance is limited.")
+    low_hz: Range = Field(
+        default=(50.0, 300.0), description="Lower limit in Hz, drawn evenly; 0 leaves it open."
+    )
+    high_hz: Range = Field(default=(3400.0, 7500.0), description="Upper limit in Hz, drawn evenly.")
+
+    @field_validator("low_hz", "high_hz")
+    @classmethod
+    def _in_order(cls, value: Range) -> Range:
+        return _in_order(value)
+
+    @model_validator(mode="after")
+    def _leaves_a_band(self) -> "BandSettings":
+        if self.low_hz[0] < 0:
+            raise ValueError(f"`low_hz` {self.low_hz[0]:g} is below 0")
+        if self.low_hz[1] >= self.high_hz[0]:
+            low, high = self.low_hz[1], self.high_hz[0]
+            raise ValueError(f"`low_hz` up to {low:g} and `high_hz` from {high:g} leave no band")
+        return self
+
+
+class CodecSettings(Settings):
+    """Lossy codecs, the last thing that happens to speech before its level."""
+
+    prob: Share = Field(default=0.0, description="Probability that an utterance is coded.")
+    names: tuple[CodecName, ...] = Field(
+        default=("ulaw", "alaw", "gsm", "mp3", "opus"),
+        min_length=1,
+        description="Codecs, all equally often. ulaw, alaw, gsm and g721 with a telephone line of "
+        "3.4 kHz around them; adpcm, mp3, opus and vorbis at the rate of the crops.",
+    )
+    compression: Range = Field(
+        default=(0.5, 0.95),
+        description="How much mp3, opus and vorbis leave out, drawn evenly: libsndfile's level "
+        "from 0 (best) towards 1 (smallest).",
+    )
+
+    @field_validator("names")
+    @classmethod
+    def _each_once(cls, value: tuple[CodecName, ...]) -> tuple[CodecName, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("a codec stands there twice")
+        return value
+
+    @field_validator("compression")
+    @classmethod
+    def _are_levels(cls, value: Range) -> Range:
+        if not 0.0 <= _in_order(value)[0] <= value[1] < 1.0:
+            raise ValueError(f"levels from 0 to below 1 are wanted, got {list(value)}")
+        return value
+
+
 class AugmentSettings(Settings):
     """All augmentation of a run; `chain` gives the values of a published system."""
 
@@ -151,6 +207,8 @@ class AugmentSettings(Settings):
         description="random: a speed is drawn for each crop. each: an epoch takes each crop at "
         "every speed.",
     )
+    band: BandSettings = BandSettings()
+    codec: CodecSettings = CodecSettings()
     gain_prob: Share = Field(default=0.0, description="Probability of another level.")
     gain_db: Range = Field(default=(-6.0, 6.0), description="Change of the level in dB.")
     spec: SpecSettings = SpecSettings()
@@ -202,12 +260,16 @@ class AugmentSettings(Settings):
     @property
     def changes_waveforms(self) -> bool:
         """Tell whether recordings are needed: stored features cannot be augmented so."""
-        return bool(self.scenes or self.speeds or self.gain_prob > 0)
+        return bool(self.speeds or self._alters_crops)
 
     @property
     def is_active(self) -> bool:
         """Tell whether a step has anything to do beside speeds."""
-        return bool(self.scenes or self.gain_prob > 0 or self.spec.prob > 0)
+        return bool(self._alters_crops or self.spec.prob > 0)
+
+    @property
+    def _alters_crops(self) -> bool:
+        return bool(self.scenes) or max(self.band.prob, self.codec.prob, self.gain_prob) > 0
 
 
 # What each system does in training, from its published code; docs/training.md has the table.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from known_recordings import NUM_SAMPLES
+from known_recordings import NUM_SAMPLES, RATE, vowels
 
 from sv_cli.augment.chain import Augmenter
 from sv_cli.augment.draw import ALL_SCENES, NUM_CHANCES, SCENE
@@ -16,7 +16,9 @@ ITEMS = np.arange(32)
 
 def augmenter(files: Files, name: str, **changes: object) -> Augmenter:
     settings = AugmentSettings.model_validate({"chain": name, **changes})
-    return Augmenter(settings, files, num_samples=NUM_SAMPLES, device=torch.device("cpu"))
+    return Augmenter(
+        settings, files, num_samples=NUM_SAMPLES, sample_rate=RATE, device=torch.device("cpu")
+    )
 
 
 def numbers(items: np.ndarray, *, epoch: int = 1) -> torch.Tensor:
@@ -113,6 +115,53 @@ def test_prob_one_leaves_none_clean(files: Files, crops: torch.Tensor) -> None:
     rows = numbers(ITEMS)
     rows[:, SCENE] = 1.0 - 2.0**-53
     assert (chain.draw(rows).scenes > 0).all()
+
+
+CHANNEL = {
+    "band": {"prob": 0.5, "high_hz": [3400, 4000]},
+    "codec": {"prob": 0.5, "names": ["ulaw", "alaw", "gsm", "adpcm", "vorbis"]},
+}
+
+
+@pytest.mark.parametrize("name", ["none", "speaker-net"])
+def test_only_drawn_utterances_pass_bands_and_codecs(name: str, files: Files) -> None:
+    crops = vowels(32, NUM_SAMPLES)
+    chain = augmenter(files, name, **CHANNEL)
+    rows = numbers(ITEMS)
+    draws = chain.draw(rows)
+    out = chain.waveforms(crops, draws)
+    touched = np.zeros(32, bool)
+    touched[draws.bands.rows] = touched[draws.coded.rows] = True
+    assert 10 < touched.sum() < 32
+    same = (out == crops).all(dim=1).numpy()
+    assert np.array_equal(same, ~touched & (draws.scenes == 0))
+    plain = augmenter(files, name)
+    without = plain.waveforms(crops, plain.draw(rows))
+    assert np.array_equal((out == without).all(dim=1).numpy(), ~touched)
+    for row in range(32):
+        alone = chain.waveforms(crops[row : row + 1], chain.draw(rows[row : row + 1]))[0]
+        apart = (alone - out[row]).double().norm() / out[row].double().norm()
+        assert float(apart) < 3e-2  # a codec may turn a last bit into a step
+
+
+def test_a_band_limits_the_noise_too_and_a_codec_comes_after_it(files: Files) -> None:
+    """What is above the limit comes from the codec alone, and goes through the line with it."""
+    crops = vowels(32, NUM_SAMPLES)
+    noisy = {"prob": 1.0, "weights": {"noise": 1.0, "reverb": 0.0}, "snr": {"noise": [0, 0]}}
+    band = {"prob": 1.0, "low_hz": [300, 300], "high_hz": [2000, 2000]}
+
+    def upper_db(**changes: object) -> np.ndarray:
+        chain = augmenter(files, "wespeaker", **{**noisy, **changes})
+        out = chain.waveforms(crops, chain.draw(numbers(ITEMS))).double()
+        power = torch.fft.rfft(out).abs().square()
+        edge = 2400 * NUM_SAMPLES // RATE
+        return (10 * torch.log10(power[:, edge:].sum(1) / power.sum(1))).numpy()
+
+    assert upper_db().min() > -20
+    limited = upper_db(band=band)
+    assert limited.max() < -30
+    coarse = upper_db(band=band, codec={"prob": 1.0, "names": ["g721"]})
+    assert (coarse - limited).mean() > 5 and coarse.max() < -10
 
 
 def test_spec_augment_alone_leaves_waveforms(files: Files, crops: torch.Tensor) -> None:

@@ -115,6 +115,41 @@ def test_levels_change_as_often_and_as_far_as_told(numbers: np.ndarray) -> None:
     assert draws.gain_db[changed].min() >= 2 and draws.gain_db[changed].max() <= 8
 
 
+def test_bands_and_codecs_come_as_often_and_as_told(numbers: np.ndarray) -> None:
+    band = {"prob": 0.3, "low_hz": [100, 300], "high_hz": [3400, 5000]}
+    names = ["ulaw", "mp3", "opus"]
+    codec = {"prob": 0.2, "names": names, "compression": [0.5, 0.9]}
+    draws = draw(settings("wespeaker", band=band, codec=codec), STOCK, numbers)
+    bands, coded = draws.bands, draws.coded
+    assert within(len(bands.rows) / COUNT, 0.3) and within(len(coded.rows) / COUNT, 0.2)
+    both = len(np.intersect1d(bands.rows, coded.rows)) / COUNT
+    assert within(both, 0.06), "the two are drawn apart"
+    for values, low, high in (
+        (bands.low_hz, 100, 300), (bands.high_hz, 3400, 5000), (coded.compression, 0.5, 0.9),
+    ):  # fmt: skip
+        assert values.min() >= low and values.max() <= high
+        assert values.mean() == pytest.approx((low + high) / 2, rel=0.02)
+    shares = np.bincount(coded.codecs) / len(coded.codecs)
+    assert shares == pytest.approx(np.full(3, 1 / 3), abs=0.04)
+    plain = draw(settings("wespeaker"), STOCK, numbers)
+    assert np.array_equal(plain.scenes, draws.scenes), "other effects keep their numbers"
+    assert len(plain.bands.rows) == len(plain.coded.rows) == 0
+
+
+def test_a_seed_draws_what_it_drew_before_there_were_codecs() -> None:
+    """Recorded when a row had 50 numbers."""
+    chain = settings("speaker-net", gain_prob=0.5, spec={"prob": 1.0})
+    items = np.arange(12)
+    draws = draw(chain, STOCK, chances(11, 2, items, count=NUM_CHANCES, purpose=Purpose.AUGMENT))
+    assert draws.scenes.tolist() == [0, 5, 1, 5, 5, 6, 3, 5, 1, 6, 0, 5]
+    assert draws.rirs.tolist() == [15, 5, 27, 35, 22, 31, 8]
+    assert draws.layers[0].files.tolist() == [9, 12, 188, 159, 162, 173, 77, 46]
+    gains = [0.0, 5.222, -1.619, 0.0, 5.197, 0.0, 0.0, -3.701, 0.0, -2.004, -3.763, 0.0]
+    assert draws.gain_db == pytest.approx(gains, abs=1e-3)
+    assert draws.time.widths[:, 0].tolist() == [6, 9, 6, 9, 2, 5, 2, 4, 7, 3, 4, 9]
+    assert draws.freq.widths[:, 0].tolist() == [4, 3, 3, 7, 3, 7, 3, 8, 8, 7, 3, 5]
+
+
 def by_row(draws: Draws, row: int) -> list[object]:
     """Return all that is done to one utterance."""
     layers = [
@@ -124,13 +159,17 @@ def by_row(draws: Draws, row: int) -> list[object]:
     arrays = (draws.scenes, draws.gain_db, draws.time.widths, draws.time.places)
     arrays += (draws.freq.widths, draws.freq.places)
     rirs = draws.rirs[draws.reverb_rows == row].tolist()
-    return [layers, rirs, *(array[row].tolist() for array in arrays)]
+    bands, coded = draws.bands, draws.coded
+    sides = (bands.low_hz[bands.rows == row].tolist(), bands.high_hz[bands.rows == row].tolist())
+    codecs = coded.codecs[coded.rows == row].tolist()
+    levels = coded.compression[coded.rows == row].tolist()
+    return [layers, rirs, sides, codecs, levels, *(array[row].tolist() for array in arrays)]
 
 
 @pytest.mark.parametrize("name", sorted(CHAINS))
 def test_a_draw_is_the_utterances_own(name: str) -> None:
     """In another batch, another order, another process: the same (seed, epoch, item)."""
-    chain = settings(name, gain_prob=0.5)
+    chain = settings(name, gain_prob=0.5, band={"prob": 0.5}, codec={"prob": 0.5})
     items = np.array([3, 900, 17, 4, 4411, 23, 5, 8])
 
     def drawn(some: np.ndarray, epoch: int) -> dict[int, list[object]]:

@@ -1,10 +1,13 @@
 """Chains by name, what may be changed in them, and what is refused."""
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sv_cli.augment.settings import CHAINS, AugmentSettings
+from sv_cli.audio.codec import CODECS
+from sv_cli.augment.settings import CHAINS, AugmentSettings, CodecName
 from sv_cli.errors import SettingsError
 from sv_cli.settings.model import build_settings
 from sv_cli.training.settings import TrainSettings
@@ -35,6 +38,21 @@ def test_a_run_without_a_chain_does_nothing() -> None:
     assert build_settings(TrainSettings, {}).augment == settings
 
 
+def test_no_published_chain_limits_a_band_or_codes() -> None:
+    for name in ("none", *CHAINS):
+        assert chain(name).band.prob == chain(name).codec.prob == 0.0
+
+
+@pytest.mark.parametrize("what", ["band", "codec"])
+def test_bands_and_codecs_alone_need_recordings_and_a_step(what: str) -> None:
+    settings = chain("none", **{what: {"prob": 0.1}})
+    assert settings.is_active and settings.changes_waveforms and not settings.scenes
+
+
+def test_every_codec_by_name_is_there() -> None:
+    assert set(get_args(CodecName)) == {"ulaw", "alaw", *CODECS}
+
+
 def test_one_value_of_a_chain_may_be_changed() -> None:
     changed = chain("3d-speaker", prob=0.2, snr={"noise": [3, 4]}, speeds=[])
     assert changed.scenes["room"] == pytest.approx(0.2 / 3)
@@ -63,6 +81,16 @@ def test_settings_written_and_read_again_are_the_same(name: str, prob: float) ->
         ({"speeds": [0.9123]}, "hundredths"),
         ({"babble_files": [4, 9]}, "1 to 8"),
         ({"mix": {"style": "scaled", "babble": "each"}}, "`babble` sum"),
+        ({"band": {"prob": -0.1}}, "`augment.band.prob`"),
+        ({"band": {"low_hz": [300, 50]}}, "`augment.band.low_hz`: the range 300 to 50 is reversed"),
+        ({"band": {"low_hz": [-1, 50]}}, "`low_hz` -1 is below 0"),
+        ({"band": {"low_hz": [50, 3500]}}, "up to 3500 and `high_hz` from 3400 leave no band"),
+        ({"band": {"high": [3400, 4000]}}, "did you mean `high_hz`"),
+        ({"codec": {"names": ["ulaw", "aac"]}}, "`augment.codec.names"),
+        ({"codec": {"names": []}}, "`augment.codec.names`"),
+        ({"codec": {"names": ["gsm", "gsm"]}}, "a codec stands there twice"),
+        ({"codec": {"compression": [0.5, 1.0]}}, "levels from 0 to below 1 are wanted"),
+        ({"codec": {"compression": [0.9, 0.5]}}, "the range 0.9 to 0.5 is reversed"),
         ({"spec": {"min_time": 5, "max_time": 4}}, "`min_time` 5 is above `max_time` 4"),
         ({"spec": {"time_masks": 5}}, "`augment.spec.time_masks`"),
     ],

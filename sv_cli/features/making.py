@@ -3,9 +3,9 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sv_cli import logs
@@ -13,7 +13,8 @@ from sv_cli.atomic import atomic_open, refuse_overwrite
 from sv_cli.audio.notices import say_part
 from sv_cli.errors import SettingsError, SvError, TableError
 from sv_cli.features.job import FeatureJob
-from sv_cli.features.parts import make_parts, make_share
+from sv_cli.features.parts import Part, make_parts, make_share
+from sv_cli.features.pieces import copy_pieces, offsets_of, pieces_of
 from sv_cli.lock import lock_file
 from sv_cli.tables.datadir import Utterance
 from sv_cli.tables.specifier import WriteSpec, open_output
@@ -23,11 +24,17 @@ from sv_cli.workers import torchrun_rank
 
 @dataclass(frozen=True)
 class Made:
-    """What was written: frames of each utterance, how many were left out, under which digest."""
+    """What was written: frames of each utterance, how many were left out, under which digest.
+
+    `size` is that of the archive in bytes; `offsets` are those of its objects, kept only where
+    utterances were left out, so that these can be added.
+    """
 
     fingerprint: str
     frames: dict[str, int]
     skipped: int
+    size: int = 0
+    offsets: dict[str, int] = field(default_factory=dict)
 
 
 def make_table(
@@ -60,24 +67,37 @@ def make_table(
             return _join(job, utterances, spec, Path(temporary), num_procs)
     record = Path(spec.ark).with_suffix(".json")
     outputs = [Path(name) for name in (spec.ark, spec.scp) if name]
-    if resume and all(path.exists() for path in outputs):
-        made = _read_record(record)
-        if made and made.fingerprint == fingerprint:
-            logs.info(f"`{spec.ark}` is complete already")
-            return made if rank == 0 else None
+    there = resume and all(path.exists() for path in outputs)
+    before = _read_record(record, Path(spec.ark), fingerprint) if there else None
+    if before is not None and not before.skipped:
+        logs.info(f"`{spec.ark}` is complete already")
+        return before if rank == 0 else None
+    wanted = utterances if before is None else _left_out(before, utterances)
     if rank > 0:
         folder = _part_folder_name(Path(spec.ark))
-        make_share(job, utterances, folder, rank=rank, world_size=world_size)
+        make_share(job, wanted, folder, rank=rank, world_size=world_size)
         return None
     refuse_overwrite(*outputs, force=force or resume)
     with (
         lock_file(spec.ark, command=job.command),
         _part_folder(Path(spec.ark), keep=resume or world_size > 1) as folder,
     ):
-        made = _join(job, utterances, spec, folder, num_procs, world_size)
+        if before is None:
+            record.unlink(missing_ok=True)
+            made = _join(job, utterances, spec, folder, num_procs, world_size)
+        else:
+            parts = make_parts(job, wanted, folder, num_procs=num_procs, world_size=world_size)
+            made = _add(before, [u.utt for u in utterances], parts, spec, record)
         with atomic_open(record) as stream:
             json.dump(asdict(made) | {"settings": job.settings.model_dump()}, stream)
     return made
+
+
+def _left_out(before: Made, utterances: Sequence[Utterance]) -> list[Utterance]:
+    """Return those that were skipped when the table was written."""
+    missing = [utterance for utterance in utterances if utterance.utt not in before.frames]
+    logs.info(f"trying {len(missing)} utterances again that were skipped")
+    return missing
 
 
 def _part_folder_name(ark: Path) -> Path:
@@ -124,12 +144,51 @@ def _join(
             raise SvError("no utterance could be read", hint="see the warnings above")
     if spec.scp:
         write_table(spec.scp, places)
-    return Made(job.fingerprint(utterances), frames, len(skipped))
+    offsets = {utt: int(place.rpartition(":")[2]) for utt, place in places} if skipped else {}
+    return Made(job.fingerprint(utterances), frames, len(skipped), start, offsets)
 
 
-def _read_record(path: Path) -> Made | None:
+def _add(
+    before: Made,
+    utts: Sequence[str],
+    parts: Generator[tuple[Path, Part], None, None],
+    spec: WriteSpec,
+    record: Path,
+) -> Made:
+    """Put new objects among those that stand, in the order of `utts`; nothing new, nothing done."""
+    assert spec.ark is not None
+    pieces = pieces_of(Path(spec.ark), before.offsets, before.size)
+    frames, num_skipped = dict(before.frames), 0
+    with closing(parts):
+        for archive, part in parts:
+            say_part(part.notices, part.skipped, before=num_skipped)
+            num_skipped += len(part.skipped)
+            frames |= part.frames
+            pieces |= pieces_of(archive, part.offsets, part.size)
+    if len(frames) == len(before.frames):
+        return before
+    pieces = {utt: pieces[utt] for utt in utts if utt in pieces}
+    offsets = offsets_of(pieces)
+    with open_output(spec.ark) as output:
+        copy_pieces(pieces.values(), output)
+        record.unlink(missing_ok=True)  # what stood is replaced from here on
+    if spec.scp:
+        write_table(spec.scp, [(utt, f"{spec.ark}:{offset}") for utt, offset in offsets.items()])
+    frames = {utt: frames[utt] for utt in pieces}
+    size = sum(piece.stop - piece.start for piece in pieces.values())
+    return Made(before.fingerprint, frames, num_skipped, size, offsets if num_skipped else {})
+
+
+def _read_record(path: Path, ark: Path, fingerprint: str) -> Made | None:
+    """Return what was made, if it is this; without places what was skipped cannot be added."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return Made(values["fingerprint"], values["frames"], values["skipped"])
+        del values["settings"]
+        made = Made(**values)
+        num_bytes = ark.stat().st_size
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    if made.fingerprint != fingerprint:
+        return None
+    fits = not made.skipped or (len(made.offsets) == len(made.frames) and made.size == num_bytes)
+    return made if fits else None

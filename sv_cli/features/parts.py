@@ -20,10 +20,11 @@ from sv_cli.atomic import atomic_open
 from sv_cli.audio.notices import collect
 from sv_cli.errors import AudioError
 from sv_cli.features.job import FeatureJob
+from sv_cli.features.pieces import head
 from sv_cli.tables.arrays import compress
 from sv_cli.tables.datadir import Utterance
 from sv_cli.tables.packing import as_kaldi_array, pack_binary, pack_text
-from sv_cli.tables.text import check_key, encode
+from sv_cli.tables.text import check_key
 from sv_cli.workers import map_in_workers
 
 _MAX_PART, _MIN_PART = 500, 16
@@ -136,12 +137,13 @@ def make_part(job: FeatureJob, utterances: Sequence[Utterance], archive: Path) -
             except AudioError as error:
                 part.skipped[utterance.utt] = error.message
                 continue
-            head = _head(utterance.utt)
+            check_key(utterance.utt)
+            before = head(utterance.utt)
             body = _pack(array, job, f"`{utterance.utt}`")
-            stream.write(head + body)
+            stream.write(before + body)
             part.frames[utterance.utt] = len(array)
-            part.offsets[utterance.utt] = part.size + len(head)
-            part.size += len(head) + len(body)
+            part.offsets[utterance.utt] = part.size + len(before)
+            part.size += len(before) + len(body)
     part.notices = sorted(messages)
     with atomic_open(record) as stream:
         json.dump(asdict(part), stream)
@@ -155,11 +157,6 @@ def _read_record(record: Path, archive: Path, fingerprint: str) -> Part | None:
     except (OSError, ValueError, TypeError):
         return None
     return part if part.fingerprint == fingerprint and part.size == present else None
-
-
-def _head(utt: str) -> bytes:
-    check_key(utt)
-    return encode(utt) + b" "
 
 
 def _pack(array: NDArray[np.float32], job: FeatureJob, what: str) -> bytes:

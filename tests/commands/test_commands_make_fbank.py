@@ -276,6 +276,56 @@ def test_resumption_keeps_finished_parts_and_ends_the_same(data, monkeypatch):
     assert len(computed) == 40
 
 
+FORMS = [
+    ("make-fbank", "feats", []),
+    ("make-fbank", "feats", ["--compress", "2"]),
+    ("make-fbank", "feats", ["ark,t,scp:data/feats.ark,data/feats.scp"]),
+    ("make-vad", "vad", []),
+]
+
+
+@pytest.mark.parametrize(("command", "name", "options"), FORMS)
+def test_what_was_skipped_is_tried_again(command, name, options, data):
+    shutil.copytree("data", "kept")
+    run(command, "data", *options)
+    whole = {path.name: path.read_bytes() for path in Path("data").iterdir()}
+    shutil.rmtree("data")
+    shutil.copytree("kept", "data")
+    Path("away").mkdir()
+    for number in ("00", "17", "18", "39"):
+        shutil.move(f"wav/{number}.wav", "away")
+    run(command, "data", *options, status=3)
+    number_of_file = Path(f"data/{name}.ark").stat().st_ino
+    result = run(command, "data", *options, "--resume", status=3)
+    assert "trying 4 utterances again that were skipped" in result.stderr
+    assert "of 36 utterances, skipped 4" in result.stderr
+    assert Path(f"data/{name}.ark").stat().st_ino == number_of_file  # nothing was new
+
+    Path("wav").rename("rest")  # what stands is not computed again: it could not be
+    Path("wav").mkdir()
+    shutil.move("away/17.wav", "wav")
+    result = run(command, "data", *options, "--resume", status=3)
+    assert "of 37 utterances, skipped 3" in result.stderr
+    for number in ("00", "18", "39"):
+        shutil.move(f"away/{number}.wav", "wav")
+    result = run(command, "data", *options, "--resume")
+    assert "of 40 utterances, skipped 0" in result.stderr
+    assert {path.name: path.read_bytes() for path in Path("data").iterdir()} == whole
+    assert "complete already" in run(command, "data", *options, "--resume").stderr
+
+
+def test_an_archive_that_was_changed_is_made_again(data):
+    run("make-fbank", "data")
+    whole = Path("data/feats.ark").read_bytes()
+    shutil.move("wav/03.wav", "kept.wav")
+    run("make-fbank", "data", "--force", status=3)
+    with Path("data/feats.ark").open("ab") as stream:
+        stream.write(b"more")
+    shutil.move("kept.wav", "wav/03.wav")
+    run("make-fbank", "data", "--resume")
+    assert Path("data/feats.ark").read_bytes() == whole
+
+
 def is_alive(group):
     try:
         os.killpg(group, 0)

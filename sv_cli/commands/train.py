@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -93,7 +94,7 @@ def train(
     if not data or not (exp_dir or bench_loader):
         raise SettingsError("`--data` and `--exp-dir` are needed")
     if num_procs > 1 and "RANK" not in os.environ and not bench_loader:
-        return start_processes(num_procs)
+        return start_processes(num_procs, exp_dir)
     from sv_cli.training.run import RunPaths
 
     paths = RunPaths(data, exp_dir, dev_data, dev_trials, audio_root)
@@ -103,11 +104,12 @@ def train(
         run(settings, paths, resume=resume, force=force)
 
 
-def start_processes(num_procs: int) -> None:
+def start_processes(num_procs: int, exp_dir: str) -> None:
     """Run this command line in so many processes."""
     from sv_cli.training.launch import launch
+    from sv_cli.training.run_files import RunFiles
 
-    launch(sys.argv[1:], num_procs=num_procs)
+    launch(sys.argv[1:], num_procs=num_procs, state=RunFiles(Path(exp_dir)).state)
 
 
 def run(settings: TrainSettings, paths: "RunPaths", *, resume: bool, force: bool) -> None:

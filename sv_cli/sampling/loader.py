@@ -1,5 +1,8 @@
 """Batches ahead of the step that needs them: worker processes, and the time spent waiting."""
 
+import os
+import signal
+import threading
 import time
 from collections.abc import Iterable, Iterator
 
@@ -64,7 +67,7 @@ def load_batches(
         num_workers=num_workers,
         prefetch_factor=4 if num_workers else None,
         pin_memory=pin_memory,
-        worker_init_fn=_use_one_thread,
+        worker_init_fn=_start_reader,
     )
     return TimedLoader(loader)
 
@@ -76,7 +79,21 @@ def choose_num_workers(asked: int, *, world_size: int) -> int:
     return max(0, min(8, num_cores() // world_size - 1))
 
 
-def _use_one_thread(worker: int) -> None:
+def _start_reader(worker: int) -> None:
     import torch
 
     torch.set_num_threads(1)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_when_told, name="end", daemon=True).start()
+
+
+def _end_when_told() -> None:
+    """End at the SIGTERM of the run alone.
+
+    Batch systems and torchrun send it to all processes of a job: a run that still takes its step
+    and saves must not lose its readers meanwhile.
+    """
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)

@@ -4,9 +4,12 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -22,10 +25,17 @@ class ProcessFailed(SvError):
         self.status = status  # type: ignore[assignment]
 
 
-def launch(arguments: Sequence[str], *, num_procs: int) -> None:
+def launch(arguments: Sequence[str], *, num_procs: int, state: Path) -> None:
     """Run `svtool ARGUMENTS` in `num_procs` processes that know of each other, and wait for all.
 
     SIGTERM is passed on to all of them; a run that saves its state and ends well ends well here.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+    num_procs : int
+    state : Path
+        What a run saves before it ends well at SIGTERM.
 
     Raises
     ------
@@ -33,10 +43,31 @@ def launch(arguments: Sequence[str], *, num_procs: int) -> None:
         When a process ended with an error that it has told; the exit status is passed on.
     TrainingError
         When a process was killed; it is named by its rank.
+    KeyboardInterrupt
+        At Ctrl-C, and at a SIGTERM that came before anything could be saved.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # After so many seconds torchrun kills what was told to end; a state on a slow disk takes some.
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "120")
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
-    config = LaunchConfig(
+    before = _written(state)
+    try:
+        with tempfile.TemporaryDirectory(prefix="svtool-train-") as folder:
+            config = _make_config(num_procs, folder)
+            elastic_launch(config, sys.executable)("-m", "sv_cli", *arguments)
+    except ChildFailedError as error:
+        raise _explain(error) from None
+    except SignalException as stopped:
+        if stopped.sigval not in (signal.SIGINT, signal.SIGTERM):
+            raise TrainingError(
+                f"ended by {stopped.sigval.name}", hint="start again with `--resume`"
+            ) from None
+        if stopped.sigval == signal.SIGINT or _written(state) == before:
+            raise KeyboardInterrupt from None
+
+
+def _make_config(num_procs: int, log_folder: str) -> LaunchConfig:
+    return LaunchConfig(
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=num_procs,
@@ -45,14 +76,16 @@ def launch(arguments: Sequence[str], *, num_procs: int) -> None:
         rdzv_endpoint="localhost:0",
         max_restarts=0,
         monitor_interval=0.2,
+        logs_specs=DefaultLogsSpecs(log_dir=log_folder),
     )
+
+
+def _written(path: Path) -> int | None:
+    """Return when a file was written, None where there is none."""
     try:
-        elastic_launch(config, sys.executable)("-m", "sv_cli", *arguments)
-    except ChildFailedError as error:
-        raise _explain(error) from None
-    except SignalException as stopped:
-        if stopped.sigval == signal.SIGINT:
-            raise KeyboardInterrupt from None
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def _explain(error: ChildFailedError) -> SvError:

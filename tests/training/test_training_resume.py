@@ -211,3 +211,28 @@ def test_resume_refuses_another_run(voices: Path, tmp_path: Path) -> None:
     plain = subprocess.run(command(voices, tmp_path / "exp"), capture_output=True, text=True)
     assert plain.returncode == 1
     assert "--resume" in plain.stderr
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_sigterm_to_all_processes_of_a_job_saves_too(
+    voices: Path, tmp_path: Path, processes: int
+) -> None:
+    """Batch systems and torchrun tell the reading workers as well."""
+    exp = tmp_path / "exp"
+    more = ("--set", "data.num_workers=2", "--set", "batch_size=2", "--num-procs", str(processes))
+    line = command(voices, exp, *more, "--set", "num_epochs=1000")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    child = subprocess.Popen(
+        line, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while last_step(exp) < 3 and child.poll() is None:
+        time.sleep(0.005)
+    os.killpg(child.pid, signal.SIGTERM)
+    _, errors = child.communicate(timeout=100)
+    assert child.returncode == 0, errors
+    assert "`--resume` goes on" in errors and "error" not in errors
+    left = [path.name for path in scratch.iterdir() if not path.name.startswith("torchinductor")]
+    assert not left, "left behind"
+    assert torch.load(exp / "state.pt", weights_only=True)["step"] >= 3

@@ -2,8 +2,8 @@
 # `parse_options "$@"`, tells how its corpora are prepared (prepare_data) and where the trials are
 # (train_data, test_data, lists, trials, enroll_options), and ends with `run_stages`.
 #
-# Stages: 1 prepare, 2 train, 3 average, 4 fine-tune, 5 extract, 6 cosine, 7 AS-norm, 8 QMF,
-# 9 PLDA, 10 table of error rates.
+# Stages: 1 prepare (with --shar yes also archives of the training data), 2 train, 3 average,
+# 4 fine-tune, 5 extract, 6 cosine, 7 AS-norm, 8 QMF, 9 PLDA, 10 table of error rates.
 
 recipes=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 folder=$(basename "$(dirname "$0")")
@@ -55,6 +55,16 @@ chain_of() { # the recipes that lead to a recipe, first to last
   echo "$1"
 }
 
+training_data() { # what is trained from: the data directory, or the archives of it
+  if [ "$shar" = yes ]; then echo "$train_data-shar"; else echo "$train_data"; fi
+}
+
+write_archives() { # those that are whole are kept
+  if [ "$shar" = yes ]; then
+    run svtool data to-shar "$train_data" "$(training_data)" --num-procs "$num_gpus" --resume
+  fi
+}
+
 train_one() {
   local exp=exp/$folder/$1 start options=()
   if [ -f "$exp/final.pt" ]; then
@@ -79,7 +89,7 @@ train_one() {
   if [ -f "$exp/state.pt" ]; then options+=(--resume); fi
   local more
   read -ra more <<< "$train_options"
-  run svtool train --config "$recipes/$folder/$1.toml" --data "$train_data" --exp-dir "$exp" \
+  run svtool train --config "$recipes/$folder/$1.toml" --data "$(training_data)" --exp-dir "$exp" \
     --num-procs "$num_gpus" "${options[@]}" "${more[@]}"
 }
 
@@ -165,7 +175,10 @@ run_stages() {
   emb=emb/$folder/$model scores=scores/$folder/$model submean=()
   if [ "$subtract_mean" = yes ]; then submean=(--submean "$emb/mean.vec"); fi
   mapfile -t steps < <(chain_of "$model")
-  if wanted 1; then prepare_data; fi
+  if wanted 1; then
+    prepare_data
+    write_archives
+  fi
   if wanted 2; then train_one "${steps[0]}"; fi
   if wanted 3; then average_one "${steps[0]}"; fi
   if wanted 4; then

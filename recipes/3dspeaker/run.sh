@@ -11,6 +11,7 @@ stage=1 stop_stage=10
 model=voxceleb_eres2net_base_lm
 num_gpus=4            # batches of the recipes are those of each of four; else set batch_size
 work=.                # data, exp, emb and scores are made here
+shar=no               # yes: train from archives of the training data, for disks far away
 vox1='' vox2='' cnceleb='' corpus='' musan='' rirs=''  # folders of the corpora, absolute
 initial=''            # weights to start from; no recipe here asks for them
 train_options=''      # more for svtool train, such as "--set batch_size=256"

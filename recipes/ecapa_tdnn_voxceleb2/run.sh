@@ -9,6 +9,7 @@ stage=1 stop_stage=10
 model=ecapa_c1024
 num_gpus=1
 work=.                # data, exp, emb and scores are made here
+shar=no               # yes: train from archives of the training data, for disks far away
 vox1='' vox2='' musan='' rirs=''  # folders of the corpora, absolute
 initial=''            # weights to start from; no recipe here asks for them
 train_options=''      # more for svtool train, such as "--set engine.precision=bf16"

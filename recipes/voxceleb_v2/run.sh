@@ -9,6 +9,7 @@ stage=1 stop_stage=10
 model=resnet34_lm
 num_gpus=2
 work=.                # data, exp, emb and scores are made here
+shar=no               # yes: train from archives of the training data, for disks far away
 vox1='' vox2='' musan='' rirs=''  # folders of the corpora, absolute
 initial=''            # weights to start from (simam_resnet34_lm, simam_resnet100_lm)
 train_options=''      # more for svtool train, such as "--set engine.precision=bf16"

@@ -26,6 +26,7 @@ from sv_cli.cli import app
 from sv_cli.features.settings import find_frontend
 from sv_cli.losses.margin_schedule import MarginSchedule
 from sv_cli.models.registry import MODELS, build_model
+from sv_cli.sampling.items import count_crops
 from sv_cli.settings.model import build_settings
 from sv_cli.settings.toml import flatten
 from sv_cli.training.initial import start_from
@@ -160,7 +161,12 @@ class Runs:
             "model_options": small_options(settings.model),
             "batch_size": SPEAKERS // 2,
             "num_epochs": 1,
-            "data": {"chunk_seconds": 0.5, "num_workers": 0},
+            "data": {
+                "chunk_seconds": 0.5,
+                "num_workers": 0,
+                "min_speaker_seconds": 0,
+                "crops_per_epoch": SPEAKERS,
+            },
             "engine": {"device": "cpu", "precision": "fp32", "log_every_steps": 1},
             "augment": {
                 kind: str(self.corpus / "noise")
@@ -255,7 +261,7 @@ RATES: dict[str, tuple[int, dict[float, float]]] = {
     ),
     "ecapa_tdnn_voxceleb2/ecapa_c1024": (400, {0: 1e-3, 1: 0.97e-3, 79: 9.0e-5}),
     "speaker_net_voxceleb2/ecapa_c512": (
-        256, {4.733: 0.02, 70: 0.02, 72: 0.002, 119: 2e-4, 167: 2e-5},
+        256, {1: 0.02, 14.9: 0.02, 15.1: 0.002, 25.1: 2e-4, 35.1: 2e-5},
     ),
     "speaker_net_voxceleb2/ecapa_c512_lm": (128, {0: 1e-4, 8: 5e-5, 15: 2.5e-5}),
 }  # fmt: skip
@@ -294,7 +300,7 @@ def test_margin_of_speaker_net_is_annealed(name: str) -> None:
     if name.endswith("_lm"):
         assert loss.rise_end_epoch == 0
         return
-    start, end = round(loss.rise_start_epoch * 4266), round(loss.rise_end_epoch * 4266)
+    start, end = round(loss.rise_start_epoch * 20191), round(loss.rise_end_epoch * 20191)
     margin = MarginSchedule(loss.initial_margin, loss.margin, start, end, shape=loss.rise)
     for steps, share in ((-1, 0.0), (0, 0.001), (20191, 0.2), (29811, 0.5)):
         assert margin.value(start + steps) == pytest.approx(0.2 * share, rel=5e-3, abs=1e-5)
@@ -347,6 +353,48 @@ def test_every_command_of_a_script_is_understood(name: str) -> None:
     assert [path for path in started if path.startswith("exp/") and "weights" not in path] == (
         written[: len(trained) - 1]
     )
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_archives_are_written_once_and_trained_from(name: str) -> None:
+    """Nothing but training reads them."""
+    plain, packed = commands_of(name), commands_of(name, "--shar", "yes")
+    assert not any("-shar" in word for words in plain for word in words)
+    written = [words for words in packed if words[1:3] == ["data", "to-shar"]]
+    assert len(written) == 1
+    source, archives = written[0][3:5]
+    trained = [words[words.index("--data") + 1] for words in packed if words[1] == "train"]
+    assert trained == [archives] * len(trained) and trained
+    assert [words[words.index("--data") + 1] for words in plain if words[1] == "train"] == [
+        source
+    ] * len(trained)
+    rest = [words for words in packed if words[1] != "train" and words not in written]
+    assert rest == [words for words in plain if words[1] != "train"]
+
+
+# What an epoch takes: seconds of an utterance -> crops.
+CROPS: dict[str, dict[float, int]] = {
+    "voxceleb_v2/resnet34": {4.0: 1, 20.0: 1},
+    "voxceleb_v2/w2vbert_frozen": {4.0: 1, 20.0: 1},
+    "ecapa_tdnn_voxceleb2/ecapa_c1024": {4.0: 1, 20.0: 1},
+    "3dspeaker/voxceleb_eres2net_base": {2.0: 1, 7.9: 1, 8.0: 2, 20.0: 5},
+    "3dspeaker/voxceleb_eres2net_base_lm": {2.0: 1, 7.9: 1, 8.0: 2, 20.0: 5},
+    "3dspeaker/voxceleb_campplus": {2.0: 1, 7.9: 2, 9.0: 3},
+    "3dspeaker/voxceleb_campplus_lm": {2.0: 1, 7.9: 2, 9.0: 3},
+    "3dspeaker/cnceleb_campplus": {2.0: 1, 7.9: 1, 9.0: 2},
+    "3dspeaker/3dspeaker_campplus": {2.0: 1, 7.9: 2, 9.0: 3},
+    "speaker_net_voxceleb2/resnet34_c32": {2.1: 2, 3.815: 2, 4.0: 3, 7.8: 5},
+    "speaker_net_voxceleb2/resnet34_c32_lm": {2.1: 1, 6.015: 1, 6.1: 2, 11.415: 2, 12.0: 3},
+}
+
+
+@pytest.mark.parametrize("name", CROPS)
+def test_an_epoch_is_what_the_project_counts(name: str) -> None:
+    settings = load(name)
+    counts = count_crops(np.array(list(CROPS[name])), settings.data, sample_rate=16000)
+    assert counts.tolist() == list(CROPS[name].values())
+    assert (settings.augment.speed_draw == "each") == (name == "voxceleb_v2/w2vbert_frozen")
+    assert (settings.data.padding == "zeros") == name.startswith("3dspeaker/")
 
 
 def test_stages_are_chosen() -> None:

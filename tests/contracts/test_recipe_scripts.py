@@ -18,7 +18,7 @@ from sv_cli.tables.datadir import DataDir
 RECIPES = Path(__file__).parents[2] / "recipes"
 SMALL = (
     "model_options.channels=16 num_epochs=1 batch_size=8 data.chunk_seconds=0.6 data.min_seconds=0"
-    " data.num_workers=0 engine.precision=fp32 engine.device=cpu"
+    " data.min_speaker_seconds=0 data.num_workers=0 engine.precision=fp32 engine.device=cpu"
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -250,3 +250,54 @@ def test_an_index_that_points_elsewhere(
 def test_features_are_refused(shards: Path) -> None:
     with pytest.raises(TableError, match="no features"):
         open_training_set(str(shards), SHAPE, DataSettings(source="feats"))
+
+
+GRID = DataSettings(
+    chunk_seconds=0.1, min_seconds=0, crops="grid", crop_hop_seconds=0.05, padding="zeros"
+)
+EACH = SpeedClasses((0.9, 1.1), draw_each=True)
+
+
+def crops_of(data: TrainingSet, *, num_workers: int = 0) -> tuple[dict[int, torch.Tensor], int]:
+    """Return the signal of each item of an epoch without the zeros, and the batches there were."""
+    plan = EpochPlan(len(data.items), 4, 1, 7, data.storage, data.items)
+    epoch = EpochBatches(data.crops, data.labels, plan, epoch=1, rank=0, speeds=data.speeds)
+    loader = load_batches(epoch, first_step=0, num_workers=num_workers, pin_memory=False)
+    found, count = {}, 0
+    for batch in loader:
+        count += 1
+        for item, row in zip(batch.items.tolist(), batch.signals, strict=True):
+            found[item] = row[torch.nonzero(row)].ravel()
+    return found, count
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+def test_several_crops_of_an_utterance_are_those_of_the_directory(
+    data: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, seen = shar_crops._read_chunk, []
+    monkeypatch.setattr(
+        shar_crops, "_read_chunk", lambda chunk: (seen.append(chunk), read(chunk))[1]
+    )
+    one = open_training_set(str(data), SHAPE, GRID, speeds=EACH)
+    two = open_training_set(str(shards), SHAPE, GRID, speeds=EACH)
+    assert list(one.items.per_utt) == list(two.items.per_utt) and len(two.items) > 500
+    ours, count = crops_of(one)
+    theirs, _ = crops_of(two)
+    both = ours.keys() & theirs.keys()
+    assert len(both) >= 4 * count - 4
+    assert all(torch.equal(ours[item], theirs[item]) for item in both)
+    assert len(seen) == len(set(seen)) == 5  # each stretch once for all of its crops
+    shared, _ = crops_of(open_training_set(str(shards), SHAPE, GRID, speeds=EACH), num_workers=3)
+    assert shared.keys() == theirs.keys()
+    assert all(torch.equal(shared[item], theirs[item]) for item in shared)
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_the_order_of_shards_holds_every_crop(shards: Path, world: int) -> None:
+    data = open_training_set(str(shards), SHAPE, GRID)
+    plan = EpochPlan(len(data.items), 4, world, 7, data.storage, data.items)
+    assert sorted(plan.order(2)) == list(range(len(data.items)))
+    assert data.storage.window > len(data.utts)
+    drawn = EpochPlan(len(data.items), 4, world, 7, data.storage, data.items, 50)
+    assert len(set(drawn.order(2))) == drawn.num_steps * 4 * world == 48

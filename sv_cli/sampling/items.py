@@ -87,4 +87,5 @@ def count_crops(seconds: NDArray[np.float64], settings: DataSettings, *, sample_
     lengths = np.rint(seconds * sample_rate).astype(np.int64)
     whole = np.where(lengths >= chunk, (lengths - chunk) // hop + 1, 0)
     has_tail = (whole > 0) & (whole * hop + tail < lengths)
-    return np.maximum(1, whole + has_tail)
+    counts: Ints = np.maximum(1, whole + has_tail)
+    return counts

@@ -202,10 +202,11 @@ def _announce(trainer: Trainer, world: World) -> None:
     data = trainer.data
     num_speakers = int(data.labels.max()) + 1
     classes = f" ({len(data.speakers)} classes)" if len(data.speakers) > num_speakers else ""
+    crops = f", {len(data.items)} crops" if len(data.items) > len(data.utts) else ""
     trainer.journal.say(
         f"{trainer.settings.model}: {parameters / 1e6:.2f} M parameters{share}; "
-        f"{len(data.utts)} utterances of {num_speakers} speakers{classes}; "
-        f"{trainer.path.steps_per_epoch} steps an epoch of {trainer.path.batch_total} utterances; "
+        f"{len(data.utts)} utterances of {num_speakers} speakers{classes}{crops}; "
+        f"{trainer.path.steps_per_epoch} steps an epoch of {trainer.path.batch_total} crops; "
         f"{trainer.learner.precision} on {world.device}"
     )
     if num_pairs := count_pairs(encoder.state_dict()):

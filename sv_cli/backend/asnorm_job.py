@@ -17,7 +17,6 @@ from sv_cli.backend.asnorm import (
     side_stats,
     top_members,
 )
-from sv_cli.backend.center import normalize_length, subtract_mean
 from sv_cli.backend.cohort_stats_file import StatsTable, read_stats, write_stats
 from sv_cli.backend.joining import Located, PairRows
 from sv_cli.backend.score_origin import (
@@ -26,10 +25,18 @@ from sv_cli.backend.score_origin import (
     read_origin,
     write_origin,
 )
-from sv_cli.backend.sides import Side, Sides, read_groups, read_sides
+from sv_cli.backend.sides import (
+    COSINE,
+    INNER_PRODUCT,
+    Side,
+    SideOptions,
+    Sides,
+    read_groups,
+    read_sides,
+)
 from sv_cli.backend.speakers import group_means, group_rows
 from sv_cli.backend.trial_scores import score_stream
-from sv_cli.errors import SettingsError
+from sv_cli.errors import SettingsError, TableError
 from sv_cli.tables.embeddings import check_same_model, read_embeddings
 from sv_cli.tables.pair_stream import PairChunk, PairIds
 from sv_cli.tables.scores import iterate_scores
@@ -71,6 +78,7 @@ class NormOptions:
     submean: str | None = None
     averages: Averages = Averages()
     allow_missing: bool = False
+    inner_product: bool = False
 
     def kept(self) -> int | None:
         """Cohort members that are kept, None for all."""
@@ -107,7 +115,14 @@ def normalize_scores(files: NormFiles, options: NormOptions) -> tuple[int, int]:
 def _origin(files: NormFiles, sides: Sides) -> Origin:
     """Return the origin of what is written; scores or statistics of another model are refused."""
     sources = [name for name in (files.scores, files.use_stats) if name is not None]
-    known = [(name, read_origin(name).model_hash) for name in sources]
+    origins = {name: read_origin(name) for name in sources}
+    made_by = origins[files.scores].made_by
+    if sides.tables and made_by in (COSINE, INNER_PRODUCT) and made_by != sides.made_by:
+        raise TableError(
+            f"`{files.scores}` is made by `{made_by}`, the cohort would be by `{sides.made_by}`",
+            hint="give `--inner-product` to both commands, or to none",
+        )
+    known = [(name, origin.model_hash) for name, origin in origins.items()]
     return Origin(common_hash(*known, (files.enroll, sides.model_hash)), "asnorm")
 
 
@@ -125,14 +140,14 @@ def _check(files: NormFiles, options: NormOptions) -> None:
 
 
 def _read(files: NormFiles, options: NormOptions) -> tuple[Sides, Vectors]:
-    """Both sides and the cohort: less the mean, rows of length 1."""
-    sides = read_sides(
-        files.enroll,
-        files.test,
-        submean=options.submean,
-        enroll_spk2utt=options.averages.enroll_spk2utt,
+    """Both sides and the cohort: less the mean, rows of length 1 unless for the inner product."""
+    wanted = SideOptions(
+        options.submean,
+        options.averages.enroll_spk2utt,
         allow_missing=options.allow_missing,
+        inner_product=options.inner_product,
     )
+    sides = read_sides(files.enroll, files.test, wanted)
     table = read_embeddings(files.cohort)
     check_same_model(*sides.tables, table)
     ids, cohort = table.ids, table.matrix
@@ -141,9 +156,7 @@ def _read(files: NormFiles, options: NormOptions) -> tuple[Sides, Vectors]:
         groups = group_rows(spk2utt, table.index, allow_missing=options.allow_missing)
         ids, cohort = groups.ids, group_means(cohort, groups.rows)
     check_cohort(len(ids), options.kept())
-    if sides.mean is not None:
-        subtract_mean(cohort, sides.mean)
-    return sides, normalize_length(cohort, ids, what="cohort embeddings")
+    return sides, sides.make_ready(cohort, ids, what="cohort embeddings")
 
 
 class _Own:

@@ -7,6 +7,7 @@ import numpy as np
 from sv_cli.atomic import refuse_overwrite
 from sv_cli.backend.center import mean_vector, normalize_length
 from sv_cli.backend.speakers import Groups, group_means, group_rows
+from sv_cli.errors import SettingsError
 from sv_cli.tables.arrays import write_array
 from sv_cli.tables.embeddings import EmbeddingTable, read_embeddings, write_embeddings
 from sv_cli.tables.specifier import parse_wspecifier
@@ -35,6 +36,12 @@ def write_means(
     groups = group_rows(read_spk2utt(files.spk2utt), table.index, allow_missing=allow_missing)
     if files.global_mean is not None:
         write_array(files.global_mean, mean_vector(table.matrix).astype(np.float32))
+    if length_norm and table.inner_product:
+        raise SettingsError(
+            f"`{files.embeddings}` is scored by the inner product, which `--length-norm` would "
+            "change",
+            hint="leave `--length-norm` out",
+        )
     if length_norm:
         normalize_length(table.matrix, table.ids)
     means = group_means(table.matrix, groups.rows)

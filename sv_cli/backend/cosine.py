@@ -1,6 +1,6 @@
-"""Cosine scores: of listed pairs, and of a whole enrol x test rectangle, in blocks.
+"""Inner products: of listed pairs, and of a whole enrol x test rectangle, in blocks.
 
-Both take rows of unit length (`center.normalize_length`), so a score is one dot product.
+Of rows of unit length (`center.normalize_length`) they are cosines.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sv_cli.backend.center import blocks
+from sv_cli.backend.center import blocks, magnitudes
 from sv_cli.errors import ShapeError
 
 PAIR_BLOCK = 2048  # 2 x 2048 x 256 float32 gathered rows stay in the second-level cache
@@ -132,9 +132,7 @@ def select_dense(
     Parameters
     ----------
     enroll : (num_enroll, embedding_dim) float32
-        Rows not longer than 1.
     test : (num_test, embedding_dim) float32
-        Rows of length 1.
 
     Yields
     ------
@@ -150,7 +148,9 @@ def select_dense(
     check_dims(enroll, test)
     span = len(enroll) if top_k is None else max(BEST_COLUMNS, 4 * top_k)
     span = max(1, min(span, len(enroll)))
-    wanted = _Wanted(top_k, threshold, gemm)
+    # the rounding is told for rows of length 1
+    scale = max(1.0, float(magnitudes(enroll).max(initial=0) * magnitudes(test).max(initial=0)))
+    wanted = _Wanted(top_k, threshold, Gemm(gemm.multiply, scale * gemm.rounding))
     for rows in blocks(len(test), max(1, RECTANGLE_CELLS // span)):
         proposed = _propose(enroll, test[rows], span, wanted)
         test_rows, enroll_rows = proposed[0] + rows.start, proposed[1]

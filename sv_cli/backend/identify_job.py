@@ -11,26 +11,14 @@ from sv_cli.backend.calibration import DecisionThreshold
 from sv_cli.backend.cosine import Selected, select_dense
 from sv_cli.backend.score_model import check_scores, read_score_model
 from sv_cli.backend.score_origin import Origin
-from sv_cli.backend.sides import Average, Sides, read_sides
+from sv_cli.backend.sides import SideOptions, Sides, read_sides
 from sv_cli.errors import SettingsError, TableError, name_some
 from sv_cli.tables.specifier import open_output
 from sv_cli.tables.text import encode, read_table
 
 UNKNOWN = "unknown"
-MADE_BY = "score"
 
 Bools = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class EnrollOptions:
-    """How the enrolled embeddings become speakers; see `sides.read_sides`."""
-
-    submean: str | None = None
-    spk2utt: str | None = None
-    utt2spk: str | None = None
-    average: Average = "embeddings"
-    allow_missing: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,24 +55,16 @@ class Identified:
 
 
 def identify(
-    files: tuple[str, str, str], enrolling: EnrollOptions, wanted: IdentifyOptions
+    files: tuple[str, str, str], enrolling: SideOptions, wanted: IdentifyOptions
 ) -> Identified:
     """Write `test rank spk score` lines; `files` are (enrolled, test, out).
 
     A test whose best score is below the threshold gets one line with the speaker `unknown` and
-    that score. Scores are the cosines of `svtool score`; of equal ones the speaker who stands
+    that score. Scores are those of `svtool score`; of equal ones the speaker who stands
     first in the enrolment is the better.
     """
     enrolled, test, out = files
-    sides = read_sides(
-        enrolled,
-        test,
-        submean=enrolling.submean,
-        enroll_spk2utt=enrolling.spk2utt,
-        enroll_utt2spk=enrolling.utt2spk,
-        average=enrolling.average,
-        allow_missing=enrolling.allow_missing,
-    )
+    sides = read_sides(enrolled, test, enrolling)
     threshold = _threshold(wanted.threshold, sides)
     _warn_of_enrolled_tests(sides)
     tally = _Tally.start(sides, wanted, threshold) if wanted.true_speakers else None
@@ -111,7 +91,7 @@ def _threshold(text: str | None, sides: Sides) -> float | None:
         value = float(text)
     except ValueError:
         made = read_score_model(text, DecisionThreshold)
-        origin = Origin(sides.model_hash, MADE_BY)
+        origin = Origin(sides.model_hash, sides.made_by)
         check_scores(made, origin, path=text, source=sides.tables[0].source)
         return made.threshold
     if not np.isfinite(value):

@@ -1,4 +1,4 @@
-"""Cosine scoring from tables to tables: listed trials, or the whole rectangle."""
+"""Cosines or inner products from tables to tables: listed trials, or the whole rectangle."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sv_cli.atomic import atomic_path
 from sv_cli.backend.cosine import IN_NUMPY, Gemm, Rows, dot_pairs, iterate_dense, select_dense
 from sv_cli.backend.score_origin import Origin, write_origin
-from sv_cli.backend.sides import Average, Side, Sides, read_sides
+from sv_cli.backend.sides import Side, SideOptions, read_sides
 from sv_cli.backend.trial_scores import score_list
 from sv_cli.errors import SettingsError
 from sv_cli.tables.scores import format_scores, write_parts
@@ -67,32 +67,11 @@ def settle_share(num_shards: int, shard: int, *, dense: bool) -> Share:
     return Share(num_shards, shard) if world_size == 1 else Share(world_size, rank + 1)
 
 
-@dataclass(frozen=True)
-class ScoreOptions:
-    """How embeddings are made ready; see `sides.read_sides`."""
-
-    submean: str | None = None
-    enroll_spk2utt: str | None = None
-    average: Average = "embeddings"
-    allow_missing: bool = False
-
-    def read(self, enroll: str, test: str) -> Sides:
-        """Read both sides."""
-        return read_sides(
-            enroll,
-            test,
-            submean=self.submean,
-            enroll_spk2utt=self.enroll_spk2utt,
-            average=self.average,
-            allow_missing=self.allow_missing,
-        )
-
-
-def score_trials(files: Sequence[str], options: ScoreOptions) -> tuple[int, int]:
+def score_trials(files: Sequence[str], options: SideOptions) -> tuple[int, int]:
     """Score trials; `files` are (trials, enroll, test, scores); returns (done, skipped)."""
     trials_file, enroll, test, scores_file = files
     # embeddings first, so that trials may come from a pipe that waits for them
-    sides = options.read(enroll, test)
+    sides = read_sides(enroll, test, options)
 
     def score(enroll_rows: Rows, test_rows: Rows) -> NDArray[np.float32]:
         return dot_pairs(
@@ -101,13 +80,13 @@ def score_trials(files: Sequence[str], options: ScoreOptions) -> tuple[int, int]
 
     allow_missing = options.allow_missing
     counts = score_list(trials_file, sides, score, scores_file, allow_missing=allow_missing)
-    write_origin(scores_file, Origin(sides.model_hash, "score"))
+    write_origin(scores_file, Origin(sides.model_hash, sides.made_by))
     return counts
 
 
 def score_rectangle(
     files: Sequence[str],
-    options: ScoreOptions,
+    options: SideOptions,
     limits: Limits,
     share: Share,
     *,
@@ -130,9 +109,9 @@ def score_rectangle(
     if target.endswith(".npy"):
         if limits != Limits():
             raise SettingsError("a `.npy` array is whole; `--top-k` and `--threshold` make a list")
-        sides = options.read(enroll, test)
+        sides = read_sides(enroll, test, options)
         return _write_array(target, _part(sides.enroll, share), sides.test, gemm)
-    sides = options.read(enroll, test)
+    sides = read_sides(enroll, test, options)
     tests = _part(sides.test, share)
     num_scores = 0
 
@@ -145,7 +124,7 @@ def score_rectangle(
             )
 
     write_parts(target, lines())
-    write_origin(target, Origin(sides.model_hash, "score"))
+    write_origin(target, Origin(sides.model_hash, sides.made_by))
     return num_scores
 
 

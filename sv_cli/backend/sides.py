@@ -1,6 +1,6 @@
 """Enrolment and test embeddings read and made ready for cosine: centred, averaged, of length 1."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
@@ -26,6 +26,8 @@ from sv_cli.tables.text import read_spk2utt, read_table
 
 Average = Literal["embeddings", "unit", "scores"]
 Mean = NDArray[np.float64]
+# The command that made scores, as their origin has it.
+COSINE, INNER_PRODUCT = "score", "score --inner-product"
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,34 @@ class Side:
 
 
 @dataclass(frozen=True)
+class SideOptions:
+    """How embeddings become the two sides of trials.
+
+    Attributes
+    ----------
+    submean : str or None
+        See `read_mean`.
+    enroll_spk2utt : str or None
+        Table of enrolment models and their utterances, which the enrolment embeddings then are.
+    enroll_utt2spk : str or None
+        The same as utterances and their speakers.
+    average : {"embeddings", "unit", "scores"}
+        What is averaged over a model: the embeddings, those of length 1, or the scores.
+    allow_missing : bool
+        Leave utterances of models out that have no embedding.
+    inner_product : bool
+        Leave embeddings as long as they are; done for tables that say so themselves, too.
+    """
+
+    submean: str | None = None
+    enroll_spk2utt: str | None = None
+    enroll_utt2spk: str | None = None
+    average: Average = "embeddings"
+    allow_missing: bool = False
+    inner_product: bool = False
+
+
+@dataclass(frozen=True)
 class Sides:
     """Both sides; one object where the same table serves both.
 
@@ -69,6 +99,8 @@ class Sides:
     ----------
     model_hash : str or None
         Of the embedding model, where a table tells it.
+    inner_product : bool
+        Whether the rows are as long as they were, not of length 1.
     """
 
     enroll: Side
@@ -76,6 +108,20 @@ class Sides:
     mean: Mean | None = None
     tables: tuple[EmbeddingTable, ...] = ()
     model_hash: str | None = None
+    inner_product: bool = False
+
+    @property
+    def made_by(self) -> str:
+        """What scores of these sides are made by, for their origin."""
+        return INNER_PRODUCT if self.inner_product else COSINE
+
+    def make_ready(
+        self, matrix: NDArray[np.float32], ids: Sequence[str], *, what: str = "embeddings"
+    ) -> NDArray[np.float32]:
+        """Return other embeddings as those of the sides are: in place less the mean, to length."""
+        if self.mean is not None:
+            subtract_mean(matrix, self.mean)
+        return matrix if self.inner_product else normalize_length(matrix, ids, what=what)
 
 
 def read_mean(source: str, *tables: EmbeddingTable) -> Mean:
@@ -108,56 +154,55 @@ def names_embeddings(source: str) -> bool:
     return source.endswith((".ark", ".scp")) or Path(source).is_dir()
 
 
-def read_sides(
-    enroll: str,
-    test: str,
-    *,
-    submean: str | None = None,
-    enroll_spk2utt: str | None = None,
-    enroll_utt2spk: str | None = None,
-    average: Average = "embeddings",
-    allow_missing: bool = False,
-) -> Sides:
+def read_sides(enroll: str, test: str, options: SideOptions | None = None) -> Sides:
     """Read both sides, subtract a mean, average enrolment models, scale to length 1.
 
-    Parameters
-    ----------
-    enroll, test : str
-        Tables of embeddings; the same specifier is read once.
-    submean : str or None
-        See `read_mean`.
-    enroll_spk2utt : str or None
-        Table of enrolment models and their utterances, which `enroll` then holds.
-    enroll_utt2spk : str or None
-        The same as utterances and their speakers.
-    average : {"embeddings", "unit", "scores"}
-        What is averaged over a model: the embeddings, those of length 1, or the scores.
+    The same specifier is read once. Nothing is scaled for the inner product.
+
+    Raises
+    ------
+    SettingsError
+        When a mean or embeddings of length 1 are asked for with the inner product.
     """
+    options = options or SideOptions()
     left, right = read_embedding_pair(enroll, test)
     tables = (left,) if right is left else (left, right)
-    check_same_model(*tables)
-    model_hash = embedding_hash(left) or embedding_hash(right)
-    mean = None if submean is None else read_mean(submean, *tables)
+    inner_product = _takes_inner_product(tables, options)
+    mean = None if options.submean is None else read_mean(options.submean, *tables)
     if mean is not None:
         for table in tables:
             subtract_mean(table.matrix, mean)
-    models = None
-    spk2utt = read_groups(enroll_spk2utt, enroll_utt2spk)
-    if spk2utt is not None:
-        models = _average(left, spk2utt, average, allow_missing=allow_missing)
-    if right is not left or models is None or average == "embeddings":
-        _to_unit(right)
+    models = _models(left, options, inner_product=inner_product)
+    used = [table for table in tables if table is not left or models is None]
+    if models is not None and right is left and options.average == "embeddings":
+        used.append(right)  # `_models` has not scaled it
+    if not inner_product:
+        for table in used:
+            normalize_length(table.matrix, table.ids)
     test_side = Side(right.ids, right.matrix)
-    if models is not None:
-        return Sides(models, test_side, mean, tables, model_hash)
-    if right is left:
-        return Sides(test_side, test_side, mean, tables, model_hash)
-    _to_unit(left)
-    return Sides(Side(left.ids, left.matrix), test_side, mean, tables, model_hash)
+    if models is None:
+        models = test_side if right is left else Side(left.ids, left.matrix)
+    model_hash = embedding_hash(left) or embedding_hash(right)
+    return Sides(models, test_side, mean, tables, model_hash, inner_product)
 
 
-def _to_unit(table: EmbeddingTable) -> None:
-    normalize_length(table.matrix, table.ids)
+def _takes_inner_product(tables: Sequence[EmbeddingTable], options: SideOptions) -> bool:
+    told = [table.source for table in tables if table.inner_product]
+    if not told and not options.inner_product:
+        return False
+    if told and not options.inner_product:
+        logs.info(f"scoring by the inner product, as the record of `{told[0]}` says")
+    if options.submean is not None:
+        raise SettingsError(
+            "`--submean` is for cosines: nothing is subtracted before the inner product",
+            hint="leave `--submean` out",
+        )
+    if options.average == "unit":
+        raise SettingsError(
+            "`--length-norm` is for cosines: the inner product takes embeddings as they are",
+            hint="leave `--length-norm` out",
+        )
+    return True
 
 
 def read_groups(spk2utt: str | None, utt2spk: str | None) -> dict[str, list[str]] | None:
@@ -177,18 +222,16 @@ def read_groups(spk2utt: str | None, utt2spk: str | None) -> dict[str, list[str]
     return invert(read_table(utt2spk, fields=1, what="utt2spk"))
 
 
-def _average(
-    table: EmbeddingTable,
-    spk2utt: Mapping[str, Sequence[str]],
-    average: Average,
-    *,
-    allow_missing: bool,
-) -> Side:
-    groups = group_rows(spk2utt, table.index, allow_missing=allow_missing)
-    if average != "embeddings":
-        _to_unit(table)
+def _models(table: EmbeddingTable, options: SideOptions, *, inner_product: bool) -> Side | None:
+    """Return the enrolment models, or None where utterances are enrolled."""
+    spk2utt = read_groups(options.enroll_spk2utt, options.enroll_utt2spk)
+    if spk2utt is None:
+        return None
+    groups = group_rows(spk2utt, table.index, allow_missing=options.allow_missing)
+    if options.average != "embeddings" and not inner_product:
+        normalize_length(table.matrix, table.ids)
     means = group_means(table.matrix, groups.rows)
-    if average != "scores":
+    if options.average != "scores" and not inner_product:
         # the mean of scores is the score of the mean of unit vectors, left as long as it is
         normalize_length(means, groups.ids, what="enrolment models")
     num_left_out = len(spk2utt) - len(groups.ids)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from sv_cli.atomic import refuse_overwrite
+from sv_cli.commands.score import InnerProduct
 from sv_cli.commands.skipping import AllowMissing, Force, MaxSkipped, finish
 
 
@@ -47,6 +48,7 @@ def asnorm(
     use_stats: Annotated[
         str | None, typer.Option(help="Take statistics from here; only new keys are computed.")
     ] = None,
+    inner_product: InnerProduct = False,
     allow_missing: AllowMissing = False,
     max_skipped: MaxSkipped = 0,
     force: Force = False,
@@ -70,6 +72,8 @@ def asnorm(
     refuse_overwrite(*outputs, force=force)
     files = job.NormFiles(scores, enroll, test, cohort, out, stats, use_stats)
     averages = job.Averages(spk2utt, utt2spk, enroll_spk2utt)
-    options = job.NormOptions(method, top_n, selection, submean, averages, allow_missing)
+    options = job.NormOptions(
+        method, top_n, selection, submean, averages, allow_missing, inner_product
+    )
     done, skipped = job.normalize_scores(files, options)
     finish(f"normalised {done} scores", done=done, skipped=skipped, max_skipped=max_skipped)

@@ -10,6 +10,7 @@ import typer
 
 from sv_cli.atomic import refuse_overwrite
 from sv_cli.commands.feature_run import AudioRoot
+from sv_cli.commands.score import InnerProduct
 from sv_cli.commands.skipping import AllowMissing, Force, MaxSkipped, finish
 from sv_cli.errors import SettingsError
 
@@ -32,7 +33,7 @@ def identify(
         str | None,
         typer.Option(
             metavar="NUMBER|FILE",
-            help="Cosine, or what `calibrate threshold` wrote; below it a speaker is `unknown`.",
+            help="Score, or what `calibrate threshold` wrote; below it a speaker is `unknown`.",
         ),
     ] = None,
     enroll_spk2utt: Annotated[
@@ -48,6 +49,7 @@ def identify(
         str | None,
         typer.Option(help="Subtract this mean: embeddings of a training set, or a vector file."),
     ] = None,
+    inner_product: InnerProduct = False,
     audio_root: AudioRoot = None,
     utt2spk: Annotated[
         list[str] | None,
@@ -62,7 +64,7 @@ def identify(
 ) -> None:
     r"""Find the speaker of each test among all who are enrolled.
 
-    Every test is scored with every enrolled speaker by the cosine, and the best are listed. A test
+    Every test is scored with every enrolled speaker as by `score`, and the best are listed. A test
     whose best score is below the threshold gets one line: `test 1 unknown score`. A data directory
     is embedded by MODEL on the way, and its speakers are enrolled by its spk2utt.
 
@@ -78,12 +80,13 @@ def identify(
     See also: score, calibrate threshold, extract
     """
     from sv_cli.backend import identify_job as job
+    from sv_cli.backend.sides import SideOptions
 
     model, enrolled, test, out = _arguments(files)
     refuse_overwrite(out, force=force)
     groups = (_speakers(enrolled, enroll_spk2utt, enroll_utt2spk), enroll_utt2spk)
     average: Literal["unit", "embeddings"] = "unit" if length_norm else "embeddings"
-    enrolling = job.EnrollOptions(submean, *groups, average, allow_missing)
+    enrolling = SideOptions(submean, *groups, average, allow_missing, inner_product)
     wanted = job.IdentifyOptions(top_k, threshold, tuple(utt2spk or ()))
     with _embedded(model, [enrolled, test], audio_root) as (tables, lost):
         found = job.identify((tables[0], tables[1], out), enrolling, wanted)

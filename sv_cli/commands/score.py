@@ -11,6 +11,13 @@ from sv_cli.errors import SettingsError
 if TYPE_CHECKING:
     from sv_cli.backend.cosine import Gemm
 
+InnerProduct = Annotated[
+    bool,
+    typer.Option(
+        "--inner-product", help="Take embeddings as long as they are, in place of the cosine."
+    ),
+]
+
 
 def score(
     trials: Annotated[str, typer.Argument(help="Trials; left out with --dense.")],
@@ -30,6 +37,7 @@ def score(
     score_mean: Annotated[
         bool, typer.Option("--score-mean", help="Average the scores of a model's utterances.")
     ] = False,
+    inner_product: InnerProduct = False,
     dense: Annotated[
         bool, typer.Option("--dense", help="All enrolments with all tests: ENROLL TEST [SCORES].")
     ] = False,
@@ -57,7 +65,10 @@ def score(
     max_skipped: MaxSkipped = 0,
     force: Force = False,
 ) -> None:
-    r"""Score trials by the cosine of their embeddings.
+    r"""Score trials by the cosine of their embeddings, or by their inner product.
+
+    The inner product is taken with `--inner-product`, and of embeddings whose xvector.json asks for
+    it: those of `extract --crops`.
 
     With `--dense` there is no table of trials: every enrolment is scored with every test, into a
     list, or into a memory-mapped array when SCORES ends in `.npy`. `--num-shards N --shard I`, or
@@ -79,12 +90,13 @@ def score(
         )
     average = _average(length_norm=length_norm, score_mean=score_mean)
     from sv_cli.backend import score_job
+    from sv_cli.backend.sides import SideOptions
 
     files = _arguments([trials, enroll, test, scores], dense=dense)
     share = score_job.settle_share(num_shards, shard, dense=dense)
     files[-1] = share.name(files[-1])
     refuse_overwrite(files[-1], force=force or files[-1] == "-")
-    options = score_job.ScoreOptions(submean, enroll_spk2utt, average, allow_missing)
+    options = SideOptions(submean, enroll_spk2utt, None, average, allow_missing, inner_product)
     if dense:
         limits = score_job.Limits(top_k, threshold)
         gemm = _gemm(device, precision)

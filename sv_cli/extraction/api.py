@@ -14,10 +14,10 @@ from sv_cli.checkpoints.hub import SCHEME
 from sv_cli.checkpoints.model_file import LoadedModel
 from sv_cli.checkpoints.onnx_file import load_any_model
 from sv_cli.errors import AudioError, ShapeError
+from sv_cli.extraction.crops import describe_embeddings
 from sv_cli.extraction.device import choose_device
 from sv_cli.extraction.extractor import Embedding, Extractor
 from sv_cli.extraction.settings import ExtractSettings
-from sv_cli.tables.embeddings import ModelInfo
 
 
 class SpeakerModel:
@@ -46,8 +46,9 @@ class SpeakerModel:
         *,
         device: torch.device | None = None,
     ) -> None:
-        self.info: ModelInfo = model.info
-        self.threshold = model.threshold
+        self.info = describe_embeddings(model.info, settings or ExtractSettings())
+        # published thresholds are for cosines
+        self.threshold = None if self.info.inner_product else model.threshold
         device = device or torch.device("cpu")
         encoder = model.encoder.to(device)
         self._extractor = Extractor(encoder, model.frontend, settings, device=device)
@@ -75,7 +76,7 @@ class SpeakerModel:
         Returns
         -------
         ndarray, shape (embedding_dim,)
-            float32, not length-normalised.
+            float32, not length-normalised; with crops their mean behind the whole.
 
         Raises
         ------
@@ -110,6 +111,8 @@ class SpeakerModel:
     def similarity(self, first: ArrayLike, second: ArrayLike) -> float:
         """Return the cosine of two embeddings (embedding_dim,), as `svtool score` does.
 
+        Of embeddings with crops it is the inner product.
+
         Raises
         ------
         ShapeError
@@ -121,6 +124,8 @@ class SpeakerModel:
                 raise ShapeError(
                     f"expected an embedding of {self.embedding_dim}, got shape {vector.shape}"
                 )
+        if self.info.inner_product:
+            return float(vectors[0] @ vectors[1])
         norms = float(np.linalg.norm(vectors[0]) * np.linalg.norm(vectors[1]))
         return float(vectors[0] @ vectors[1]) / norms if norms else 0.0
 

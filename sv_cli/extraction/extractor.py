@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sv_cli.audio.read import read_waveform
 from sv_cli.errors import AudioError, ShapeError, SvError
+from sv_cli.extraction.crops import CropPlan, join_crops, plan_crops
 from sv_cli.extraction.inference import Embed
 from sv_cli.extraction.precision import Form, choose_form
 from sv_cli.extraction.prefetch import read_ahead
@@ -66,6 +67,7 @@ class Extractor:
         self._encoder = encoder
         self._embed: Embed | None = None if form is None else form.prepare(encoder, self.device)
         self.batch_size = self.settings.batch_size or (_GPU_BATCH if self._on_gpu else 1)
+        self._crops = plan_crops(self.settings, frontend.sample_rate)
         frame_rate = frontend.sample_rate / frontend.frame_shift
         self._max_frames = round(self.settings.max_seconds * frame_rate)
         self._frames_tried = round(_SECONDS_TRIED * frame_rate)
@@ -168,6 +170,8 @@ class Extractor:
             stream = self._settle_on(stream, is_feats)
         while taken := list(islice(stream, window)):
             results = self._embed_window(taken, is_feats)
+            if self._crops is not None:
+                results = self._add_crops(self._crops, taken, results)
             for (utt, _), result in zip(taken, results, strict=True):
                 if not isinstance(result, SvError):
                     yield utt, result
@@ -219,6 +223,29 @@ class Extractor:
                 for place, row in zip(batch, rows, strict=True):
                     results[place] = row
         return [result for result in results if result is not None]
+
+    def _add_crops(
+        self,
+        plan: CropPlan,
+        items: Sequence[tuple[str, Array | SvError]],
+        whole: Sequence[Embedding | SvError],
+    ) -> list[Embedding | SvError]:
+        """Return embeddings joined to those of crops; the crops of all items share batches."""
+        crops: list[tuple[str, Array | SvError]] = []
+        wanted: list[tuple[int, Embedding, list[int]]] = []
+        for place, ((utt, item), row) in enumerate(zip(items, whole, strict=True)):
+            if not isinstance(item, SvError) and not isinstance(row, SvError):
+                mine, counts = plan.cut(item)
+                crops += [(utt, crop) for crop in mine]
+                wanted.append((place, row, counts))
+        rows = iter(self._embed_window(crops, False))
+        joined = list(whole)
+        for place, row, counts in wanted:
+            made = list(islice(rows, len(counts)))
+            wrong = [one for one in made if isinstance(one, SvError)]
+            good = [one for one in made if not isinstance(one, SvError)]
+            joined[place] = wrong[0] if wrong else join_crops(row, good, counts)
+        return joined
 
     def _prepare(self, item: Array | SvError, is_feats: bool) -> Array | Tensor | SvError:
         """Return what the batch needs of an item: trimmed samples, or features."""

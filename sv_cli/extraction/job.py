@@ -63,9 +63,8 @@ class ExtractJob:
 
     def fingerprint(self, utterances: Sequence[Utterance]) -> str:
         """Return a digest of all that a part follows from, but the samples."""
-        settings = self.settings.model_dump(exclude={"num_readers"})
         form = [self.form.precision, self.form.fused]
-        values = [self.model_hash, settings, form, self.audio_root, self.feats]
+        values = [self.model_hash, self.settings.identity(), form, self.audio_root, self.feats]
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
         for u in utterances:
             name = repr((u.utt, u.rx, u.start, u.end, u.channel))

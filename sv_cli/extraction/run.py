@@ -1,12 +1,13 @@
 """From a model and the name of data to a table of embeddings on disk or in a pipe."""
 
+import heapq
 import json
 import os
 import shutil
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from sv_cli.audio.notices import say_part
 from sv_cli.checkpoints.model_file import LoadedModel
 from sv_cli.checkpoints.onnx_file import load_any_model
 from sv_cli.errors import SettingsError, SvError, TableError
+from sv_cli.extraction.crops import describe_embeddings
 from sv_cli.extraction.device import choose_device
 from sv_cli.extraction.extractor import NUM_SAMPLES_TRIED, Extractor
 from sv_cli.extraction.job import ExtractJob, Part, make_parts, split_parts
@@ -30,7 +32,7 @@ from sv_cli.tables.arrays import ArrayTable, ArrayWriter, iterate_arrays
 from sv_cli.tables.datadir import Utterance
 from sv_cli.tables.embeddings import write_model_info
 from sv_cli.tables.specifier import ReadSpec, WriteSpec, parse_rspecifier, parse_wspecifier
-from sv_cli.tables.text import sort_keys
+from sv_cli.tables.text import sort_key, sort_keys
 from sv_cli.workers import torchrun_rank
 
 _STREAM_PART = 64
@@ -74,6 +76,28 @@ class Outcome:
     skipped: int
 
 
+@dataclass(frozen=True)
+class Made:
+    """Parts on their way into the table.
+
+    Attributes
+    ----------
+    parts : generator of Part
+        As they are finished, in the order of the utterances.
+    total : int or None
+        How many utterances they hold, where it is known.
+    fingerprint : str
+        Of all that the table follows from.
+    before : Outcome or None
+        Of the table that stands and to which the parts are added.
+    """
+
+    parts: Generator[Part, None, None]
+    total: int | None = None
+    fingerprint: str = ""
+    before: Outcome | None = None
+
+
 def run_extraction(run: ExtractRun) -> Outcome | None:
     """Extract and write; None on all processes of torchrun but the first.
 
@@ -84,11 +108,16 @@ def run_extraction(run: ExtractRun) -> Outcome | None:
     """
     torch.set_num_threads(1)
     output = _Output(run, *torchrun_rank())
+    spec = _feats_spec(run)
+    if spec is not None and run.settings.crops:
+        raise SettingsError(
+            f"`--crops` are cut out of recordings, and `{run.data}` holds features",
+            hint="give the data directory",
+        )
     loaded = load_any_model(run.model)
     device = choose_device(run.device)
     encoder = loaded.encoder.to(device)
     extractor = Extractor(encoder, loaded.frontend, run.settings, device=device)
-    spec = _feats_spec(run)
     if spec is not None and spec.kind == "ark":
         with output.lock():
             return _run_stream(run, extractor, loaded, output)
@@ -97,16 +126,20 @@ def run_extraction(run: ExtractRun) -> Outcome | None:
             raise TableError(f"`{run.data}` names no utterances")
         job = _settle(run, extractor, loaded, utterances, feats)
         mine = take_shard(utterances, num_shards=run.num_shards, shard=run.shard)
-        finished = output.finished(job.fingerprint(mine))
-        if finished is not None:
+        before = output.finished(job.fingerprint(mine))
+        if before is not None and not before.skipped:
             logs.info(f"`{run.out}` is complete already")
-            return finished
-        lists = split_parts(mine)
+            return before
+        wanted = mine if before is None else output.left_out(mine)
+        lists = split_parts(wanted)
+        if output.rank >= max(1, len(lists)):
+            return None  # no part is left for this process
         parts = make_parts(
             job, lists, output.open_folder(), extractor=extractor,
             num_procs=run.num_procs, rank=output.rank, world_size=output.world_size,
         )  # fmt: skip
-        return output.write(parts, loaded, total=len(mine), fingerprint=job.fingerprint(mine))
+        made = Made(parts, len(wanted), job.fingerprint(mine), before)
+        return output.write(made, loaded)
 
 
 def _settle(
@@ -163,7 +196,7 @@ def _run_stream(
         )
     output.finished("")
     parts = _stream_parts(extractor, iterate_arrays(run.data))
-    return output.write(parts, loaded, total=None, fingerprint="")
+    return output.write(Made(parts), loaded)
 
 
 def _stream_parts(
@@ -211,7 +244,8 @@ class _Output:
     def finished(self, fingerprint: str) -> Outcome | None:
         """Return the outcome that stands already; refuse to write over another one."""
         outputs = [Path(name) for name in (self.spec.ark, self.spec.scp) if name]
-        if self.run.resume and self._done is not None and self._done.exists():
+        stands = self._done is not None and all(path.exists() for path in (self._done, *outputs))
+        if self.run.resume and self._done is not None and stands:
             record = json.loads(self._done.read_text(encoding="utf-8"))
             if record["fingerprint"] == fingerprint:
                 return Outcome(record["done"], record["skipped"])
@@ -225,6 +259,13 @@ class _Output:
             if self._done is not None:
                 self._done.unlink(missing_ok=True)
         return None
+
+    def left_out(self, utterances: Sequence[Utterance]) -> list[Utterance]:
+        """Return those that were skipped when the table was written."""
+        there = set(ArrayTable(str(self.spec.scp)).keys())
+        missing = [utterance for utterance in utterances if utterance.utt not in there]
+        logs.info(f"trying {len(missing)} utterances again that were skipped")
+        return missing
 
     def open_folder(self) -> Path | None:
         """Return the folder of parts, emptied by the first process unless resumed."""
@@ -240,48 +281,68 @@ class _Output:
             time.sleep(_POLL_SECONDS)
         return parts
 
-    def write(
-        self,
-        parts: Generator[Part, None, None],
-        loaded: LoadedModel,
-        *,
-        total: int | None,
-        fingerprint: str,
-    ) -> Outcome | None:
+    def write(self, made: Made, loaded: LoadedModel) -> Outcome | None:
         """Write the parts as they come; the record comes last."""
         if self.rank != 0:
-            for _ in parts:
+            for _ in made.parts:
                 pass
             return None
-        outcome = self._write_table(parts, total)
-        write_model_info(self.run.out, loaded.info)
+        outcome = self._write_table(made)
+        write_model_info(self.run.out, describe_embeddings(loaded.info, self.run.settings))
         if self.folder is not None and self._done is not None:
-            values = {"fingerprint": fingerprint, "done": outcome.done, "skipped": outcome.skipped}
+            values = {"fingerprint": made.fingerprint, **asdict(outcome)}
             with atomic_open(self._done) as stream:
                 json.dump(values, stream)
             shutil.rmtree(self.folder / ".parts", ignore_errors=True)
         return outcome
 
-    def _write_table(self, parts: Generator[Part, None, None], total: int | None) -> Outcome:
-        done = skipped = 0
+    def _write_table(self, made: Made) -> Outcome:
+        """Write new rows among those that stand; leave these alone where nothing is new."""
         with (
-            closing(parts),
-            ArrayWriter(self.run.out, wanted="xvector") as writer,
-            logs.progress("embeddings", total=total) as progress,
+            closing(made.parts),
+            logs.progress("embeddings", total=made.total) as progress,
         ):
-            for part in parts:
-                for utt, embedding in part.embeddings.items():
-                    writer.write(utt, embedding)
-                say_part(part.notices, part.skipped, before=skipped)
-                done += part.num_done
-                skipped += len(part.skipped)
-                progress.advance(part.num_done + len(part.skipped))
-            if not done:
+            rows = _Rows(made.parts, progress)
+            new = iter(rows)
+            first = list(islice(new, 1))
+            if not first and made.before is not None:
+                return Outcome(made.before.done, rows.skipped)
+            if not first:
                 raise SvError(
                     f"no utterance of `{self.run.data}` could be embedded",
                     hint="see the warnings above",
                 )
-        return Outcome(done, skipped)
+            new = chain(first, new)
+            if made.before is not None:
+                standing = iterate_arrays(f"ark:{self.spec.ark}")
+                new = heapq.merge(standing, new, key=lambda row: sort_key(row[0]))
+            done = self._write_rows(new)
+        return Outcome(done, rows.skipped)
+
+    def _write_rows(self, rows: Iterator[tuple[str, NDArray[Any]]]) -> int:
+        done = 0
+        with ArrayWriter(self.run.out, wanted="xvector") as writer:
+            for utt, embedding in rows:
+                writer.write(utt, embedding)
+                done += 1
+            if self._done is not None:
+                self._done.unlink(missing_ok=True)  # what stood is replaced from here on
+        return done
+
+
+class _Rows:
+    """The rows of parts, counted and told of as they come."""
+
+    def __init__(self, parts: Iterable[Part], progress: logs.Progress) -> None:
+        self._parts, self._progress = parts, progress
+        self.skipped = 0
+
+    def __iter__(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        for part in self._parts:
+            yield from part.embeddings.items()
+            say_part(part.notices, part.skipped, before=self.skipped)
+            self.skipped += len(part.skipped)
+            self._progress.advance(part.num_done + len(part.skipped))
 
 
 def _folder_of(out: str, spec: WriteSpec) -> Path | None:

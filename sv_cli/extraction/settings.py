@@ -1,6 +1,6 @@
 """Settings of extraction; free of torch, so that commands may show them."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -34,6 +34,15 @@ class ExtractSettings(Settings):
         description="Utterances with fewer frames than the network needs: repeat the frames, or "
         "skip and count.",
     )
+    crops: int = Field(
+        default=0,
+        ge=0,
+        description="Embed so many crops, too, spread over the recording, and join their mean to "
+        "the embedding of the whole: vectors to be scored by their inner product.",
+    )
+    crop_seconds: float = Field(
+        default=3.015, ge=0.1, description="Length of a crop; shorter recordings are repeated."
+    )
     mean_norm: bool = Field(
         default=True,
         description="Give features read from a table the model's mean normalisation.",
@@ -41,3 +50,8 @@ class ExtractSettings(Settings):
     num_readers: int = Field(
         default=2, ge=1, description="Threads that read recordings ahead of the network."
     )
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that an embedding follows from."""
+        idle = {"num_readers"} if self.crops else {"num_readers", "crops", "crop_seconds"}
+        return self.model_dump(mode="json", exclude=idle)

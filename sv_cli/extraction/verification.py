@@ -9,11 +9,11 @@ from sv_cli import logs
 from sv_cli.backend.calibration import Calibration, DecisionThreshold
 from sv_cli.backend.score_model import check_scores, read_score_model
 from sv_cli.backend.score_origin import Origin
+from sv_cli.backend.sides import COSINE, INNER_PRODUCT
 from sv_cli.errors import SettingsError
 from sv_cli.extraction.api import SpeakerModel
 
 Made = TypeVar("Made", Calibration, DecisionThreshold)
-MADE_BY = "score"  # the cosine, as `svtool score` writes it
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Verdict:
     Attributes
     ----------
     score : float
-        Cosine in [-1, 1], or the log-likelihood ratio in nats that a calibration makes of it.
+        Similarity in [-1, 1], or the log-likelihood ratio in nats that a calibration makes of it.
     threshold : float or None
         At or above it the speaker is the same; None where none is known.
     """
@@ -106,5 +106,6 @@ def _number_or_file(given: str, model: SpeakerModel, *, is_calibrated: bool) -> 
 
 def _read(path: str, kind: type[Made], model: SpeakerModel) -> Made:
     made = read_score_model(path, kind)
-    check_scores(made, Origin(model.info.model_hash, MADE_BY), path=path, source="the model")
+    made_by = INNER_PRODUCT if model.info.inner_product else COSINE
+    check_scores(made, Origin(model.info.model_hash, made_by), path=path, source="the model")
     return made

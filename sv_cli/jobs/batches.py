@@ -9,6 +9,7 @@ import numpy as np
 from sv_cli import logs
 from sv_cli.checkpoints.model_file import LoadedModel, load_model
 from sv_cli.errors import SvError
+from sv_cli.extraction.crops import describe_embeddings
 from sv_cli.extraction.device import choose_device
 from sv_cli.extraction.extractor import NUM_SAMPLES_TRIED, Extractor
 from sv_cli.extraction.job import ExtractJob, Part, make_parts
@@ -18,7 +19,7 @@ from sv_cli.jobs.scoring import Scorer, read_pairs
 from sv_cli.jobs.settings import JobSettings
 from sv_cli.jobs.state import Failure, JobState
 from sv_cli.jobs.tally import Tally
-from sv_cli.tables.embeddings import EmbeddingTable, write_embeddings
+from sv_cli.tables.embeddings import EmbeddingTable, ModelInfo, write_embeddings
 
 
 class Batches:
@@ -31,7 +32,8 @@ class Batches:
         """Score and append, batch by batch."""
         settings = self.settings
         loaded = load_model(settings.model)
-        scorer = Scorer(settings, loaded.info.model_hash)
+        info = describe_embeddings(loaded.info, settings.extract)
+        scorer = Scorer(settings, info)
         pairs = read_pairs(settings.trials, scorer.enroll.ids)
         if pairs is not None:
             self.tally.not_in_trials = sum(each.key not in pairs for each in new)
@@ -45,7 +47,7 @@ class Batches:
             logs.progress("recordings", total=len(new)) as progress,
         ):
             for batch, part in zip(batches, parts, strict=True):
-                self._commit(batch, part, scorer, pairs, loaded)
+                self._commit(batch, part, scorer, pairs, info)
                 progress.advance(len(batch))
 
     def _extract(
@@ -85,7 +87,7 @@ class Batches:
         part: Part,
         scorer: Scorer,
         pairs: dict[str, list[str]] | None,
-        loaded: LoadedModel,
+        info: ModelInfo,
     ) -> None:
         rows, done = bytearray(), {}
         for each in batch:
@@ -106,7 +108,7 @@ class Batches:
         if done:
             matrix = np.stack([part.embeddings[key] for key in done])
             name = f"embeddings/batch-{self.state.num_batches + 1:06d}.scp"
-            table = EmbeddingTable(list(done), matrix, loaded.info)
+            table = EmbeddingTable(list(done), matrix, info)
             write_embeddings(str(Path(self.settings.out) / name), table)
             self.state.commit(done, bytes(rows))
             self.tally.scored += len(done)

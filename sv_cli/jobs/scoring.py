@@ -17,14 +17,13 @@ from sv_cli.backend.asnorm import (
     cohort_stats,
 )
 from sv_cli.backend.calibration import Calibration, DecisionThreshold
-from sv_cli.backend.center import normalize_length, subtract_mean
 from sv_cli.backend.cosine import dot_pairs
 from sv_cli.backend.score_model import check_scores, read_score_model
 from sv_cli.backend.score_origin import Origin, common_hash, embedding_hash
-from sv_cli.backend.sides import read_sides
+from sv_cli.backend.sides import SideOptions, read_sides
 from sv_cli.errors import TableError, name_some
 from sv_cli.jobs.settings import JobSettings
-from sv_cli.tables.embeddings import read_embeddings
+from sv_cli.tables.embeddings import ModelInfo, read_embeddings
 from sv_cli.tables.text import encode
 from sv_cli.tables.trials import read_trials
 
@@ -37,8 +36,8 @@ class Scorer:
     Parameters
     ----------
     settings : JobSettings
-    model_hash : str
-        Of the model that makes the embeddings; tables of another model are refused.
+    info : ModelInfo
+        Of the embeddings of recordings; tables of another model are refused.
 
     Raises
     ------
@@ -46,22 +45,21 @@ class Scorer:
         When a table is wrong, or of another model.
     """
 
-    def __init__(self, settings: JobSettings, model_hash: str) -> None:
-        sides = read_sides(
-            settings.enroll,
-            settings.enroll,
-            submean=settings.submean,
-            enroll_spk2utt=settings.enroll_spk2utt,
+    def __init__(self, settings: JobSettings, info: ModelInfo) -> None:
+        options = SideOptions(
+            settings.submean, settings.enroll_spk2utt, inner_product=info.inner_product
         )
+        sides = read_sides(settings.enroll, settings.enroll, options)
+        model_hash = info.model_hash
         common_hash((settings.model, model_hash), (settings.enroll, sides.model_hash))
-        self.enroll, self._mean = sides.enroll, sides.mean
+        self.enroll, self._sides = sides.enroll, sides
         self._top_n = settings.top_n
         self._cohort = None if settings.cohort is None else self._read_cohort(settings, model_hash)
         self._stats: CohortStats | None = None
         if self._cohort is not None:
             self._stats = cohort_stats(self.enroll.matrix, self._cohort, top_n=self._top_n)
             check_deviation(self._stats, self.enroll.ids, what="enrolled")
-        origin = Origin(model_hash, "score" if settings.cohort is None else "asnorm")
+        origin = Origin(model_hash, sides.made_by if settings.cohort is None else "asnorm")
         self._calibration = _read_calibration(settings, origin)
         if self._calibration is not None:
             origin = Origin(model_hash, "calibrate")
@@ -71,9 +69,7 @@ class Scorer:
         table = read_embeddings(str(settings.cohort))
         common_hash((settings.model, model_hash), (table.source, embedding_hash(table)))
         check_cohort(len(table), settings.top_n)
-        if self._mean is not None:
-            subtract_mean(table.matrix, self._mean)
-        return normalize_length(table.matrix, table.ids, what="cohort embeddings")
+        return self._sides.make_ready(table.matrix, table.ids, what="cohort embeddings")
 
     def rows(self, key: str, embedding: Vector, against: Sequence[str] | None) -> bytes:
         """Return the lines `enroll test score [accept|reject]` of a recording.
@@ -89,10 +85,7 @@ class Scorer:
         SvError
             When the embedding has no direction, or no deviation against the cohort.
         """
-        test = embedding[None].astype(np.float32)
-        if self._mean is not None:
-            subtract_mean(test, self._mean)
-        normalize_length(test, [key])
+        test = self._sides.make_ready(embedding[None].astype(np.float32), [key])
         ids = self.enroll.ids if against is None else list(against)
         rows = self.enroll.rows(ids)
         none = np.zeros(len(rows), dtype=np.int32)

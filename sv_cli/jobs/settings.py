@@ -66,5 +66,5 @@ class JobSettings(Settings):
         names = ("submean", "cohort", "top_n", "calibration", "threshold", "enroll_spk2utt")
         return {
             **{name: getattr(self, name) for name in names},
-            "extract": self.extract.model_dump(mode="json", exclude={"num_readers"}),
+            "extract": self.extract.identity(),
         }

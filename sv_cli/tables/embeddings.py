@@ -35,6 +35,8 @@ class ModelInfo:
         Name of the features.
     model : str
         Name of the network.
+    inner_product : bool
+        Whether the embeddings are scored as long as they are, not by their cosine.
     """
 
     model_hash: str
@@ -42,6 +44,7 @@ class ModelInfo:
     sample_rate: int
     frontend: str
     model: str
+    inner_product: bool = False
 
 
 @dataclass
@@ -72,6 +75,11 @@ class EmbeddingTable:
     def dim(self) -> int:
         """Size of an embedding."""
         return int(self.matrix.shape[1])
+
+    @property
+    def inner_product(self) -> bool:
+        """Whether the table says that its embeddings are scored by their inner product."""
+        return self.info is not None and self.info.inner_product
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -236,8 +244,9 @@ def _read_model_info(beside: Path | None) -> ModelInfo | None:
         return None
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
+        record.setdefault("inner_product", False)
         return ModelInfo(**{field.name: record[field.name] for field in fields(ModelInfo)})
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TableError(
             f"`{path}`: not the record of an embedding table: {error}", hint="extract again"
         ) from error

@@ -221,6 +221,47 @@ def test_bad_recordings_are_named_counted_and_judged(data):
     assert run("data", "out", "--resume", status=3).stderr.endswith("skipped 5\n")
 
 
+@pytest.mark.parametrize("procs", [1, 2])
+def test_what_was_skipped_is_tried_again(data, procs):
+    run("data", "whole")
+    absent = ["00", "17", "18", "39"]
+    Path("away").mkdir()
+    for number in absent:
+        shutil.move(f"wav/{number}.wav", "away")
+    run("data", "out", status=3)
+    number_of_file = Path("out/xvector.ark").stat().st_ino
+    result = run("data", "out", "--resume", status=3)
+    assert "trying 4 utterances again that were skipped" in result.stderr
+    assert result.stderr.splitlines()[-1].endswith("wrote 36 embeddings, skipped 4")
+    assert Path("out/xvector.ark").stat().st_ino == number_of_file  # nothing was new
+
+    Path("wav").rename("rest")  # what stands is not computed again: it could not be
+    Path("wav").mkdir()
+    shutil.move("away/17.wav", "wav")
+    result = run("data", "out", "--resume", "--num-procs", procs, status=3)
+    assert result.stderr.splitlines()[-1].endswith("wrote 37 embeddings, skipped 3")
+    for number in ("00", "18", "39"):
+        shutil.move(f"away/{number}.wav", "wav")
+    result = run("data", "out", "--resume", "--num-procs", procs)
+    assert result.stderr.splitlines()[-1].endswith("wrote 40 embeddings, skipped 0")
+    for name in ("ark", "scp", "json"):
+        standing = Path(f"whole/xvector.{name}").read_text("latin-1")
+        assert (
+            Path(f"out/xvector.{name}").read_text("latin-1").replace("out/", "whole/") == standing
+        )
+    names = sorted(path.name for path in Path("out").iterdir())
+    assert names == [".done", "xvector.ark", "xvector.json", "xvector.scp"]
+    assert "complete already" in run("data", "out", "--resume").stderr
+
+
+def test_a_table_that_was_removed_is_made_again(data):
+    run("data", "out")
+    first = table("out")
+    Path("out/xvector.scp").unlink()
+    run("data", "out", "--resume")
+    assert table("out") == first and Path("out/xvector.scp").exists()
+
+
 def test_other_rates_are_resampled_aloud(data):
     noise = np.random.default_rng(5).standard_normal(8000).astype(np.float32) * 0.1
     soundfile.write("wav/39.wav", noise, 8000)

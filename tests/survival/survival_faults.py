@@ -151,11 +151,9 @@ def vanished_input(job: Job, folder: Path, reference: Reference) -> str:
     for path in gone:
         (folder / "kept" / path.name).rename(path)
     (folder / "kept").rmdir()
-    if status == 3:  # what was left out is part of a finished table: it is made anew
-        wipe(folder)
     go_on(job, folder, reference)
     how = {0: "the rest scored, status 0", 1: "status 1, named", 3: "skipped by name, status 3"}
-    return f"{how[status]}; there again: same bytes" + (" (made anew)" if status == 3 else "")
+    return f"{how[status]}; there again: same bytes"
 
 
 def broken_pipe(job: Job, folder: Path, reference: Reference) -> str:

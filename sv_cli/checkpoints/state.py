@@ -35,6 +35,10 @@ class TrainingState:
         State of the scaling of fp16 gradients; empty at other precisions.
     epoch_is_closed : bool
         Whether the epoch that ends with this step, if one does, was validated and kept.
+    steps_per_epoch : int
+        Steps an epoch; 0 where an older state does not tell.
+    data : str
+        Fingerprint of the training data; empty where an older state does not tell.
     """
 
     step: int
@@ -48,6 +52,8 @@ class TrainingState:
     weight_mean: dict[str, Any] | None = None
     scaler: dict[str, Any] = field(default_factory=dict)
     epoch_is_closed: bool = True
+    steps_per_epoch: int = 0
+    data: str = ""
 
 
 def save_state(path: Path, state: TrainingState) -> None:

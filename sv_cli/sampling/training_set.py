@@ -1,7 +1,9 @@
 """A data directory as a training set: chosen utterances, their classes, and their crops."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -78,6 +80,14 @@ class TrainingSet:
     shape: CropShape
     speeds: SpeedClasses = NO_SPEEDS
     storage: StorageOrder | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Two sets of the same fingerprint make the same batches of the same utterances."""
+        digest = hashlib.sha256("\n".join(self.utts).encode())
+        for array in (self.labels, self.items.per_utt, self.storage and self.storage.items):
+            digest.update(b"" if array is None else array.tobytes())
+        return digest.hexdigest()
 
     def describe(self, items: Ints) -> list[tuple[str, str]]:
         """Return the utterance of each item, and the number of its crop where there are several."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sv_cli import logs
 from sv_cli.checkpoints.model_file import ModelFile, save_model
 from sv_cli.checkpoints.state import TrainingState, load_state, save_state
 from sv_cli.errors import SettingsError, TrainingError, name_some
@@ -102,6 +103,27 @@ class RunFiles:
     def save_final(self, model: ModelFile) -> None:
         """Write the model at the end of the run."""
         save_model(self.folder / "final.pt", model)
+
+
+def check_same_data(state: TrainingState, *, steps_per_epoch: int, fingerprint: str) -> None:
+    """Refuse to resume where epochs have other lengths; warn where they hold other utterances.
+
+    Raises
+    ------
+    SettingsError
+        Names both numbers of steps.
+    """
+    if state.steps_per_epoch not in (0, steps_per_epoch):
+        raise SettingsError(
+            f"cannot resume on other data: {state.steps_per_epoch} steps an epoch then, "
+            f"{steps_per_epoch} now",
+            hint="bring the data back, or start from the state in another directory by `--init`",
+        )
+    if state.data not in ("", fingerprint):
+        logs.warn(
+            "the training data is not what the run began with: it goes on, but does not end as one "
+            "that was not stopped"
+        )
 
 
 def check_same_run(

@@ -194,7 +194,10 @@ class TrainSettings(Settings):
         default={}, description="Settings of the front-end to change."
     )
     seed: int = Field(
-        default=0, ge=0, description="Seed of initial weights, order, crops and dither."
+        default=0,
+        ge=0,
+        lt=2**32,
+        description="Seed of initial weights, order, crops and dither.",
     )
     num_epochs: int = Field(default=20, ge=1, description="Passes over the data.")
     batch_size: int = Field(default=32, ge=2, description="Utterances a step and process.")

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import FrameType
 
 import torch
@@ -28,7 +28,7 @@ from sv_cli.training.finite import LossWatch
 from sv_cli.training.journal import Journal
 from sv_cli.training.learner import Learner
 from sv_cli.training.meter import Meter
-from sv_cli.training.run_files import RunFiles, check_same_run
+from sv_cli.training.run_files import RunFiles, check_same_data, check_same_run
 from sv_cli.training.schedule import LearningRate
 from sv_cli.training.settings import TrainSettings
 from sv_cli.training.validation import DevSet, dev_eer
@@ -90,7 +90,11 @@ class Trainer:
         self.path = DataPath(training_set, settings, world, augmented=augmenter is not None)
         self.num_steps = self.path.steps_per_epoch * settings.num_epochs
         if self.num_steps == 0:
-            raise SettingsError("`engine.accumulate`: an epoch has fewer batches")
+            raise SettingsError(
+                f"`engine.accumulate` {self.path.accumulate}: an epoch has only "
+                f"{self.path.plan.num_steps} batches",
+                hint="lower it, or `batch_size`",
+            )
         self.step = 0
         self.best_eer: float | None = None
         self._stop_asked = False  # of this process
@@ -132,6 +136,8 @@ class Trainer:
         check_same_run(
             state, self.settings, speakers=self.data.speakers, world_size=self.world.size
         )
+        steps, fingerprint = self.path.steps_per_epoch, self.data.fingerprint
+        check_same_data(state, steps_per_epoch=steps, fingerprint=fingerprint)
         self.learner.load(state)
         self.step, self.best_eer = state.step, state.best_eer
         self._must_close_epoch = not state.epoch_is_closed
@@ -291,7 +297,9 @@ class Trainer:
             state = self.learner.state(
                 step=self.step, speakers=self.data.speakers, best_eer=self.best_eer
             )
-            self.files.save_state(replace(state, epoch_is_closed=epoch_is_closed))
+            state.epoch_is_closed = epoch_is_closed
+            state.steps_per_epoch, state.data = self.path.steps_per_epoch, self.data.fingerprint
+            self.files.save_state(state)
 
     def _model_file(self, **notes: float) -> ModelFile:
         weights = {

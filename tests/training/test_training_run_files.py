@@ -84,3 +84,32 @@ def test_the_last_epochs_are_kept_by_number(tmp_path: Path) -> None:
     for epoch in (998, 999, 1000, 1001):
         RunFiles(tmp_path).save_epoch(model, epoch=epoch, keep_last=2)
     assert {path.name for path in tmp_path.iterdir()} == {"epoch-1000.pt", "epoch-1001.pt"}
+
+
+def test_resuming_on_other_data(
+    finished: RunPaths, voices: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One utterance less: told. So many that epochs are shorter: refused."""
+    fewer = tmp_path / "fewer"
+    fewer.mkdir()
+    paths = RunPaths(str(fewer), finished.exp_dir)
+    for lost, ids in ((1, "s3-u2"), (6, "-u2")):
+        for name in ("wav.scp", "utt2spk", "utt2dur"):
+            rows = (voices / name).read_text().splitlines()
+            kept = [row for row in rows if ids not in row.split()[0]]
+            assert len(rows) - len(kept) == lost
+            (fewer / name).write_text("\n".join(kept) + "\n")
+        if lost == 1:
+            run_training(settings(), paths, resume=True)
+            assert "warning: the training data is not what" in capsys.readouterr().err
+        else:
+            with pytest.raises(SettingsError, match="7 steps an epoch then, 6 now"):
+                run_training(settings(), paths, resume=True)
+    run_training(settings(), finished, resume=True)
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_numbers_that_nothing_can_be_done_with() -> None:
+    with pytest.raises(SettingsError, match="`seed`"):
+        settings(seed=2**32)
+    assert settings(seed=2**32 - 1).seed == 2**32 - 1

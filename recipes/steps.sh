@@ -99,9 +99,11 @@ average_one() { # the epochs that the recipe's engine.keep_last has left
 }
 
 extract_all() {
-  local average=exp/$folder/$model/average.pt
-  run svtool extract "$average" "$train_data" "$emb/train" --num-procs "$num_gpus" --resume
-  run svtool extract "$average" "$test_data" "$emb/test" --num-procs "$num_gpus" --resume
+  local average=exp/$folder/$model/average.pt more
+  read -ra more <<< "${extract_options:-}"
+  more+=(--num-procs "$num_gpus" --resume)
+  run svtool extract "$average" "$train_data" "$emb/train" "${more[@]}"
+  run svtool extract "$average" "$test_data" "$emb/test" "${more[@]}"
   run svtool mean "$train_data/spk2utt" "$emb/train" "$emb/speakers" \
     --global-mean "$emb/mean.vec" --force
 }

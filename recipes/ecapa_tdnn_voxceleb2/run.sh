@@ -13,6 +13,7 @@ shar=no               # yes: train from archives of the training data, for disks
 vox1='' vox2='' musan='' rirs=''  # folders of the corpora, absolute
 initial=''            # weights to start from; no recipe here asks for them
 train_options=''      # more for svtool train, such as "--set engine.precision=bf16"
+extract_options='--crops 5 --crop-seconds 3.015'  # '': the cosine of whole utterances
 subtract_mean=no cohort=train top_n=400  # the cohort is every training utterance
 qmf_features=wespeaker-voxceleb qmf_options='--num-trials 30000'
 plda_options='--center' plda_score_options=''

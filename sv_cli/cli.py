@@ -20,6 +20,7 @@ from sv_cli import __version__, logs
 from sv_cli.errors import ExitStatus, SvError, explain
 from sv_cli.memory import collect_cycles_rarely
 from sv_cli.settings.signature import replace_signature
+from sv_cli.workers import torchrun_rank
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 # name, where its function is (below sv_cli.commands), what it does; in the order of the chain
@@ -77,6 +78,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("fuse", "", "Fuse the scores of several systems."),
     ("fuse train", "fuse:train", ""),
     ("fuse apply", "fuse:apply", ""),
+    ("fuse mean", "fuse:mean", ""),
     ("decide", "calibrate:decide", "Accept or reject each trial."),
     ("eval", "eval:evaluate", "Evaluate scores: EER, minDCF, Cllr, plots."),
     ("info", "info:info", "Tell versions, devices, and which extras work."),
@@ -263,7 +265,8 @@ def _run_to_exit(body: Callable[[], None], *, debug: bool) -> None:
         logs.error("the reader of the output went away")
         raise typer.Exit(ExitStatus.FAILED) from error
     except KeyboardInterrupt as error:
-        logs.error("terminated" if isinstance(error, Terminated) else "interrupted")
+        if torchrun_rank()[0] == 0:
+            logs.error("terminated" if isinstance(error, Terminated) else "interrupted")
         raise typer.Exit(ExitStatus.INTERRUPTED) from error
     except MemoryError as error:
         logs.error("out of memory")

@@ -1,6 +1,6 @@
 """Calibration, fusion, quality measures and decisions, from tables to tables."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -169,10 +169,54 @@ def apply_fusion(model: str, sources: Sequence[str], out: str) -> int:
     origins = [read_origin(source) for source in sources]
     for system, (source, origin) in enumerate(zip(sources, origins, strict=True)):
         check_scores(made.system(system), origin, path=model, source=source)
+    return _write_fused(sources, origins, made.apply, out)
+
+
+def average_scores(sources: Sequence[str], out: str, *, weights: str = "") -> int:
+    """Write the weighted mean of the scores of several systems, and return how many.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        Score tables, joined by key, in the order of the first.
+    out : str
+    weights : str
+        One number for each table with commas between, brought to a sum of 1; empty takes all alike.
+
+    Raises
+    ------
+    SettingsError
+        When there are fewer than two tables, or the weights do not belong to them.
+    """
+    if len(sources) < 2:
+        raise SettingsError("a mean takes two score tables or more, and the output last")
+    shares = _parse_shares(weights, len(sources))
+    origins = [read_origin(source) for source in sources]
+    return _write_fused(sources, origins, lambda rows: rows @ shares, out)
+
+
+def _parse_shares(text: str, count: int) -> Floats:
+    try:
+        numbers = np.array([float(part) for part in text.split(",")] if text else [1.0] * count)
+    except ValueError:
+        numbers = np.empty(0)
+    if len(numbers) != count or not (np.isfinite(numbers).all() and numbers.sum() > 0):
+        raise SettingsError(
+            f"`--weights {text}`: not {count} numbers with a sum above 0",
+            hint="give one for each score table, as `2,1`",
+        )
+    shares: Floats = numbers / numbers.sum()
+    return shares
+
+
+def _write_fused(
+    sources: Sequence[str], origins: Sequence[Origin], fuse: Callable[[Floats], Floats], out: str
+) -> int:
+    """Write what `fuse` makes of rows of scores (num_trials, num_systems), first table's order."""
     first = iterate_scores(sources[0])
     others = [iterate_scores(source, ids=first.ids) for source in sources[1:]]
     fused = (
-        replace(chunk, score=made.apply(np.stack([chunk.scores, *columns], axis=1)))
+        replace(chunk, score=fuse(np.stack([chunk.scores, *columns], axis=1)))
         for chunk, columns in iterate_joined(first, others)
     )
     num_done = write_chunks(out, first.ids, fused)

@@ -1,4 +1,4 @@
-"""`svtool fuse train|apply`."""
+"""`svtool fuse train|apply|mean`."""
 
 from typing import Annotated
 
@@ -85,4 +85,37 @@ def apply(
     sources, out = split_output(model, scores)
     refuse_overwrite(out, force=force)
     done = apply_fusion(model, sources, out)
+    finish(f"wrote {done} scores", done=done)
+
+
+def mean(
+    scores: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SCORES... OUT", help="Score tables, then the output (- is stdout)."
+        ),
+    ],
+    weights: Annotated[
+        str, typer.Option("--weights", help="Of the tables, as `2,1,1`; all alike by default.")
+    ] = "",
+    force: Force = False,
+) -> None:
+    r"""Average the scores of several systems, joined by key, without labels to learn from.
+
+    For scores of one kind: the same network at several speeds, several networks after AS-norm.
+    `fuse train` learns weights where there are labelled trials.
+
+    \b
+    Examples:
+      $ svtool fuse mean scores/dev.cosine scores/dev.asnorm out/dev.mean
+      $ svtool fuse mean scores/dev.cosine scores/dev.asnorm - --weights 1,0.2 | head
+
+    \b
+    See also: fuse train, calibrate, eval
+    """
+    from sv_cli.backend.score_jobs import average_scores
+
+    *sources, out = scores
+    refuse_overwrite(out, force=force)
+    done = average_scores(sources, out, weights=weights)
     finish(f"wrote {done} scores", done=done)

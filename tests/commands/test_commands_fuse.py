@@ -1,4 +1,4 @@
-"""`svtool fuse train|apply`."""
+"""`svtool fuse train|apply|mean`."""
 
 import json
 
@@ -91,3 +91,35 @@ def test_outputs_are_not_overwritten(folder):
     assert run(*apply).exit_code == 0
     assert run(*apply).exit_code == 1
     assert run(*apply, "--force").exit_code == 0
+
+
+def numbers(text):
+    return {" ".join(line.split()[:2]): float(line.split()[2]) for line in text.splitlines()}
+
+
+def test_the_mean_is_that_of_each_pair(folder):
+    one, two = (numbers((folder / name).read_text()) for name in ("one", "two"))
+    lines = (folder / "two").read_text().splitlines(keepends=True)
+    (folder / "permuted").write_text("".join(reversed(lines)))
+    result = run("fuse", "mean", folder / "one", folder / "permuted", "-")
+    assert numbers(result.stdout) == pytest.approx(
+        {k: (one[k] + two[k]) / 2 for k in one}, abs=1e-5
+    )
+    weighted = run(
+        "fuse", "mean", "-", folder / "two", "-", "--weights", "3,1", stdin=result.stdout
+    )
+    expected = {k: 0.75 * (one[k] + two[k]) / 2 + 0.25 * two[k] for k in one}
+    assert numbers(weighted.stdout) == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.parametrize("weights", ["1", "1,2,3", "1,x", "1,-1", "nan,1", "0,0", ","])
+def test_weights_that_do_not_fit_are_refused(folder, weights):
+    sources = (folder / "one", folder / "two")
+    refused = run("fuse", "mean", *sources, folder / "mean", f"--weights={weights}")
+    assert refused.exit_code == 2 and "--weights" in refused.stderr
+    assert not (folder / "mean").exists()
+
+
+def test_a_mean_of_one_table_is_refused(folder):
+    refused = run("fuse", "mean", folder / "one", folder / "mean")
+    assert refused.exit_code == 2 and "two score tables" in refused.stderr

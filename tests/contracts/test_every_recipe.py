@@ -264,6 +264,10 @@ RATES: dict[str, tuple[int, dict[float, float]]] = {
         256, {1: 0.02, 14.9: 0.02, 15.1: 0.002, 25.1: 2e-4, 35.1: 2e-5},
     ),
     "speaker_net_voxceleb2/ecapa_c512_lm": (128, {0: 1e-4, 8: 5e-5, 15: 2.5e-5}),
+    "voxceleb_v2/w2vbert_lora": (
+        512, {0: 2e-8, 2.5: 5e-5, 5: 1e-4, 9.999: 1e-4, 10: 1e-5, 14.999: 1e-5},
+    ),
+    "voxceleb_v2/w2vbert_joint": (128, {0: 1e-5, 1: 7.5e-6, 2: 5e-6, 4: 5e-6}),
 }  # fmt: skip
 # Epochs done -> margin.
 MARGINS: dict[str, dict[float, float]] = {
@@ -320,7 +324,7 @@ CHAINS = [
     "3dspeaker/3dspeaker_eres2netv2_lm", "3dspeaker/cnceleb_campplus",
     "3dspeaker/voxceleb_eres2net_large_lm", "cnceleb_v2/resnet34_lm",
     "ecapa_tdnn_voxceleb2/ecapa_c1024", "speaker_net_voxceleb2/repvgg_b1_lm",
-    "voxceleb_v2/wavlm_joint_lm",
+    "voxceleb_v2/w2vbert_joint_lm", "voxceleb_v2/wavlm_joint_lm",
 ]  # fmt: skip
 
 
@@ -372,10 +376,14 @@ def test_archives_are_written_once_and_trained_from(name: str) -> None:
     assert rest == [words for words in plain if words[1] != "train"]
 
 
+# An epoch takes each crop at every speed.
+EVERY_SPEED = {"voxceleb_v2/w2vbert_frozen", "voxceleb_v2/w2vbert_lora"}
 # What an epoch takes: seconds of an utterance -> crops.
 CROPS: dict[str, dict[float, int]] = {
     "voxceleb_v2/resnet34": {4.0: 1, 20.0: 1},
     "voxceleb_v2/w2vbert_frozen": {4.0: 1, 20.0: 1},
+    "voxceleb_v2/w2vbert_lora": {4.0: 1, 20.0: 1},
+    "voxceleb_v2/w2vbert_joint": {4.0: 1, 20.0: 1},
     "ecapa_tdnn_voxceleb2/ecapa_c1024": {4.0: 1, 20.0: 1},
     "3dspeaker/voxceleb_eres2net_base": {2.0: 1, 7.9: 1, 8.0: 2, 20.0: 5},
     "3dspeaker/voxceleb_eres2net_base_lm": {2.0: 1, 7.9: 1, 8.0: 2, 20.0: 5},
@@ -393,7 +401,7 @@ def test_an_epoch_is_what_the_project_counts(name: str) -> None:
     settings = load(name)
     counts = count_crops(np.array(list(CROPS[name])), settings.data, sample_rate=16000)
     assert counts.tolist() == list(CROPS[name].values())
-    assert (settings.augment.speed_draw == "each") == (name == "voxceleb_v2/w2vbert_frozen")
+    assert (settings.augment.speed_draw == "each") == (name in EVERY_SPEED)
     assert (settings.data.padding == "zeros") == name.startswith("3dspeaker/")
 
 

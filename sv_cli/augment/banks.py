@@ -1,18 +1,17 @@
-"""Recordings held in memory as int16, for cutting pieces out of them in batches."""
+"""Recordings held as int16, for cutting pieces out of them in batches."""
 
-from collections.abc import Iterable
+import io
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sv_cli.audio.read import read_waveform
-from sv_cli.errors import AudioError, TableError
-from sv_cli.tables.datadir import DataDir, Utterance
-
 _FULL_SCALE = 32768.0
+RIR_KINDS = ("rir", "room_rir")
 
 
 @dataclass(frozen=True)
@@ -32,17 +31,6 @@ class SoundBank:
     samples: Tensor
     starts: NDArray[np.int64]
     lengths: NDArray[np.int64]
-
-    @classmethod
-    def join(
-        cls, waveforms: Iterable[NDArray[np.int16]], *, num_samples: int, device: torch.device
-    ) -> "SoundBank":
-        """Return a bank that gives pieces of up to `num_samples` samples."""
-        parts = [_repeated(waveform, num_samples) for waveform in waveforms]
-        lengths = np.array([len(part) for part in parts], dtype=np.int64)
-        joined = np.concatenate(parts) if parts else np.empty(0, np.int16)
-        samples = torch.from_numpy(joined).to(device)
-        return cls(samples, np.cumsum(lengths) - lengths, lengths)
 
     def cut(self, files: NDArray[np.int64], places: NDArray[np.float64], length: int) -> Tensor:
         """Return pieces of files as (num_pieces, length) float32 in [-1, 1).
@@ -82,17 +70,6 @@ class RirBank:
 
     taps: Tensor
 
-    @classmethod
-    def join(
-        cls, waveforms: Iterable[NDArray[np.int16]], *, num_samples: int, device: torch.device
-    ) -> "RirBank":
-        """Return a bank whose responses are cut to `num_samples`: later taps reach no crop."""
-        cut = [waveform[:num_samples] for waveform in waveforms]
-        taps = np.zeros((len(cut), max(map(len, cut), default=0)), np.int16)
-        for row, waveform in zip(taps, cut, strict=True):
-            row[: len(waveform)] = waveform
-        return cls(torch.from_numpy(taps).to(device))
-
     def responses(self, rirs: Tensor) -> Tensor:
         """Return (num_rirs, length) float32 with energy 1."""
         taps = self.taps[rirs].float()
@@ -105,59 +82,120 @@ class RirBank:
         return 2 * self.taps.numel()
 
 
-def read_files(
-    path: str, *, sample_rate: int, audio_root: str | None, full_scale: bool = False
-) -> dict[str, NDArray[np.int16]]:
-    """Return the recordings of a data directory as int16, by utterance.
+@dataclass(frozen=True)
+class Series:
+    """Recordings that serve one or several kinds.
+
+    Attributes
+    ----------
+    kinds : tuple of str
+        `noise`, `music`, `speech`, `room_noise`; or `rir`, `room_rir`.
+    waveforms : iterable of (num_samples,) int16
+    """
+
+    kinds: tuple[str, ...]
+    waveforms: Iterable[NDArray[np.int16]]
+
+
+@dataclass(frozen=True)
+class BankIndex:
+    """What lies where in one row of samples: all sounds, then all responses.
+
+    Attributes
+    ----------
+    kinds : dict of str to (first, count)
+        Numbers of the files of each kind, among the sounds or among the responses.
+    sounds, rirs : (num_files,) int64
+        Samples of each file.
+    """
+
+    kinds: dict[str, tuple[int, int]]
+    sounds: NDArray[np.int64]
+    rirs: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Banks:
+    """All recordings of a chain.
+
+    Attributes
+    ----------
+    samples : (total,) int16
+    index : BankIndex
+    """
+
+    samples: NDArray[np.int16]
+    index: BankIndex
+
+    def sounds(self, device: torch.device) -> SoundBank:
+        """Return the sounds; in memory they stay where they are."""
+        lengths = self.index.sounds
+        samples = torch.from_numpy(self.samples[: int(lengths.sum())]).to(device)
+        return SoundBank(samples, np.cumsum(lengths) - lengths, lengths)
+
+    def rirs(self, device: torch.device) -> RirBank:
+        """Return the responses."""
+        lengths = self.index.rirs
+        starts = int(self.index.sounds.sum()) + np.cumsum(lengths) - lengths
+        taps = np.zeros((len(lengths), int(lengths.max(initial=0))), np.int16)
+        for row, start, length in zip(taps, starts.tolist(), lengths.tolist(), strict=True):
+            row[:length] = self.samples[start : start + length]
+        return RirBank(torch.from_numpy(taps).to(device))
+
+
+class Sink(Protocol):
+    """Takes bytes one after the other: a file, or memory."""
+
+    def write(self, data: Any, /) -> int:
+        """Append the bytes of an array."""
+
+
+def write_banks(
+    sink: Sink,
+    series: Iterable[Series],
+    *,
+    num_samples: int,
+    after_each: Callable[[], None] | None = None,
+) -> BankIndex:
+    """Write the samples of all recordings, those of rooms last, and return what lies where.
 
     Parameters
     ----------
-    path : str
-        Data directory; `wav.scp` is enough.
-    sample_rate : int
-        Rate in Hz that they must have.
-    full_scale : bool
-        Bring each to full scale; otherwise only those beyond it.
-
-    Raises
-    ------
-    TableError, AudioError
-        When the directory or a recording is missing, of another rate, or silent from end to end.
+    sink : Sink
+    series : iterable of Series
+        Sounds before responses.
+    num_samples : int
+        Length of a crop: shorter sounds are repeated to it, longer responses are cut to it, for
+        later taps reach no crop.
+    after_each : callable, optional
+        Called after every recording.
     """
-    data = DataDir.load(path)
-    if not data.wav:
-        raise TableError(f"`{path}`: no wav.scp to take recordings from")
-    return {
-        utterance.utt: _read(utterance, sample_rate, audio_root, full_scale)
-        for utterance in data.recordings()
-    }
+    kinds: dict[str, tuple[int, int]] = {}
+    lengths: dict[bool, list[int]] = {False: [], True: []}
+    for part in series:
+        is_rir = part.kinds[0] in RIR_KINDS
+        first = len(lengths[is_rir])
+        for waveform in part.waveforms:
+            kept = waveform[:num_samples] if is_rir else _repeated(waveform, num_samples)
+            sink.write(np.ascontiguousarray(kept).data)
+            lengths[is_rir].append(len(kept))
+            if after_each is not None:
+                after_each()
+        kinds.update(dict.fromkeys(part.kinds, (first, len(lengths[is_rir]) - first)))
+    sounds, rirs = (np.array(lengths[is_rir], dtype=np.int64) for is_rir in (False, True))
+    return BankIndex(kinds, sounds, rirs)
 
 
-def _read(
-    utterance: Utterance, sample_rate: int, audio_root: str | None, full_scale: bool
-) -> NDArray[np.int16]:
-    waveform, rate = read_waveform(
-        utterance.rx,
-        start=utterance.start,
-        end=utterance.end,
-        channel=0 if utterance.channel is None else utterance.channel,
-        sample_rate=None,
-        audio_root=audio_root,
-    )
-    if rate != sample_rate:
-        raise AudioError(
-            f"`{utterance.utt}`: sample rate {rate} instead of {sample_rate}",
-            hint="bring noise and responses to the rate of the training data",
-        )
-    peak = float(np.abs(waveform).max())
-    if peak == 0.0:
-        raise AudioError(
-            f"`{utterance.utt}`: silent from end to end", hint="remove it from wav.scp"
-        )
-    highest = (_FULL_SCALE - 1) / _FULL_SCALE
-    scale = highest / peak if full_scale or peak > 1.0 else 1.0
-    wide = np.rint(waveform.astype(np.float64) * scale * _FULL_SCALE)
-    return np.clip(wide, -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
+def hold_banks(series: Iterable[Series], *, num_samples: int) -> Banks:
+    """Return the recordings in the memory of this process."""
+    sink = io.BytesIO()
+    index = write_banks(sink, series, num_samples=num_samples)
+    return Banks(as_samples(sink.getbuffer()), index)
+
+
+def as_samples(buffer: Any) -> NDArray[np.int16]:
+    """Return the bytes of a buffer as samples, without a copy."""
+    return np.frombuffer(buffer, np.int16) if len(buffer) else np.empty(0, np.int16)
 
 
 def _repeated(waveform: NDArray[np.int16], num_samples: int) -> NDArray[np.int16]:

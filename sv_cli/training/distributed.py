@@ -29,11 +29,15 @@ class World:
         Number of this process and of all.
     device : torch.device
         Where it computes.
+    machine, local_rank : int
+        Number of its machine among all, and of this process among those of the machine.
     """
 
     rank: int
     size: int
     device: torch.device
+    machine: int = 0
+    local_rank: int = 0
 
     @property
     def is_first(self) -> bool:
@@ -67,7 +71,7 @@ def join_world(device: str, *, timeout_seconds: float) -> Iterator[World]:
         "nccl" if chosen.type == "cuda" else "gloo",
         timeout=datetime.timedelta(seconds=timeout_seconds),
     )
-    world = World(dist.get_rank(), dist.get_world_size(), chosen)
+    world = World(dist.get_rank(), dist.get_world_size(), chosen, *_place(dist.get_rank()))
     heartbeat = _start_heartbeat(world)
     try:
         yield world
@@ -80,6 +84,14 @@ def join_world(device: str, *, timeout_seconds: float) -> Iterator[World]:
         heartbeat.stop()
         with suppress(RuntimeError):  # the reason why the block ended is the one to be told
             dist.destroy_process_group()
+
+
+def _place(rank: int) -> tuple[int, int]:
+    """Return machine and local rank; a launcher that tells neither leaves each for itself."""
+    told = [os.environ.get(name) for name in ("GROUP_RANK", "LOCAL_RANK")]
+    if told[0] is None or told[1] is None:
+        return rank, 0
+    return int(told[0]), int(told[1])
 
 
 def _start_heartbeat(world: World) -> Heartbeat:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from sv_cli import logs
-from sv_cli.augment.chain import load_augmenter
+from sv_cli.augment.chain import Augmenter, load_augmenter
 from sv_cli.errors import SettingsError
 from sv_cli.features.fbank import num_frames
 from sv_cli.features.settings import FrontendSettings, find_frontend
@@ -22,6 +22,7 @@ from sv_cli.training.bench_loader import LoaderSpeed, bench_loader
 from sv_cli.training.data_path import DataPath
 from sv_cli.training.distributed import World, join_world
 from sv_cli.training.initial import check_apart, read_source, start_from
+from sv_cli.training.machine import Machine
 from sv_cli.training.run_files import RunFiles
 from sv_cli.training.settings import TrainSettings
 from sv_cli.training.trainer import RunResult, Trainer
@@ -75,13 +76,6 @@ def run_training(
         training_set = load_data(settings, frontend, paths)
         dev = load_dev_set(paths)
         state = files.find_state(world, resume=resume, force=force)
-        augmenter = load_augmenter(
-            settings.augment,
-            num_samples=crop_shape(settings, frontend).num_samples,
-            sample_rate=frontend.sample_rate,
-            device=world.device,
-            audio_root=paths.audio_root,
-        )
         trainer = Trainer(
             settings,
             frontend,
@@ -89,7 +83,7 @@ def run_training(
             dev=dev,
             files=files,
             world=world,
-            augmenter=augmenter,
+            augmenter=_read_augmenter(settings, frontend, paths, world),
         )
         _announce(trainer, world)
         if state is not None:
@@ -178,6 +172,19 @@ def check_augmentation(training_set: TrainingSet, settings: TrainSettings) -> No
             "`data.min_level` is that of recordings, which features of feats.scp do not tell",
             hint="give data with wav.scp, or set `data.min_level = 0`",
         )
+
+
+def _read_augmenter(
+    settings: TrainSettings, frontend: FrontendSettings, paths: RunPaths, world: World
+) -> Augmenter | None:
+    return load_augmenter(
+        settings.augment,
+        num_samples=crop_shape(settings, frontend).num_samples,
+        sample_rate=frontend.sample_rate,
+        device=world.device,
+        audio_root=paths.audio_root,
+        sharing=Machine(world) if world.size > 1 else None,
+    )
 
 
 def load_dev_set(paths: RunPaths) -> DevSet | None:

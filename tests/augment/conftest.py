@@ -8,20 +8,19 @@ import soundfile
 import torch
 from known_recordings import NUM_SAMPLES, RATE, loud, response
 
+from sv_cli.augment.banks import Banks, Series, hold_banks
+
 
 @pytest.fixture(scope="session")
-def files() -> dict[str, dict[str, np.ndarray]]:
-    """What `load_files` returns: kind -> utterance -> samples; one noise is shorter than a crop."""
-    room = {f"rir{i}": response(i, 1500 + 100 * i) for i in range(3)}
-    noise = {f"noise{i}": loud(i, 3000 + 9000 * i) for i in range(4)}
-    return {
-        "noise": noise,
-        "music": {f"music{i}": loud(10 + i, 20000) for i in range(3)},
-        "speech": {f"speech{i}": loud(20 + i, 15000) for i in range(9)},
-        "room_noise": noise,
-        "rir": room,
-        "room_rir": room,
-    }
+def files() -> Banks:
+    """Recordings of every kind; one noise is shorter than a crop."""
+    series = [
+        Series(("noise", "room_noise"), [loud(i, 3000 + 9000 * i) for i in range(4)]),
+        Series(("music",), [loud(10 + i, 20000) for i in range(3)]),
+        Series(("speech",), [loud(20 + i, 15000) for i in range(9)]),
+        Series(("rir", "room_rir"), [response(i, 1500 + 100 * i) for i in range(3)]),
+    ]
+    return hold_banks(series, num_samples=NUM_SAMPLES)
 
 
 @pytest.fixture(scope="session")

@@ -8,23 +8,43 @@ import soundfile
 import torch
 from known_recordings import NUM_SAMPLES, RATE, loud
 
-from sv_cli.augment.banks import RirBank, SoundBank, read_files
-from sv_cli.augment.chain import load_augmenter, load_files
+from sv_cli.augment.banks import Banks, Series, hold_banks
+from sv_cli.augment.chain import load_augmenter
+from sv_cli.augment.recordings import Form, find_series, read_all
 from sv_cli.augment.settings import AugmentSettings
-from sv_cli.errors import AudioError, SettingsError, SvError, TableError
+from sv_cli.errors import AudioError, SettingsError, SvError
+from sv_cli.tables.datadir import DataDir
 
 CPU = torch.device("cpu")
 
 
+def read(folder: Path, *, full_scale: bool = False) -> list[np.ndarray]:
+    utterances = DataDir.load(str(folder)).recordings()
+    return list(read_all(utterances, Form(RATE), full_scale=full_scale))
+
+
+def held(*series: Series) -> Banks:
+    return hold_banks(series, num_samples=NUM_SAMPLES)
+
+
 def test_16_bit_files_are_held_exactly(shelf: Path) -> None:
-    read = read_files(str(shelf / "noise"), sample_rate=RATE, audio_root=None)
-    assert list(read) == ["n0", "n1", "n2"]
-    assert all(np.array_equal(read[f"n{i}"], loud(i, 3000 + 9000 * i)) for i in range(3))
+    found = read(shelf / "noise")
+    assert len(found) == 3
+    assert all(np.array_equal(found[i], loud(i, 3000 + 9000 * i)) for i in range(3))
+
+
+def test_threads_read_ahead_in_order(tmp_path: Path) -> None:
+    names = [f"n{i:02d}" for i in range(40)]
+    for number, name in enumerate(names):
+        samples = np.full(200 + 997 * (number % 7), number + 1, np.int16)
+        soundfile.write(tmp_path / f"{name}.wav", samples, RATE, subtype="PCM_16")
+    (tmp_path / "wav.scp").write_text("".join(f"{n} {tmp_path}/{n}.wav\n" for n in names))
+    assert [int(samples[0]) for samples in read(tmp_path)] == list(range(1, 41))
 
 
 def test_pieces_come_from_their_files() -> None:
     waveforms = [loud(0, 3000), loud(1, 12000), loud(2, NUM_SAMPLES)]
-    bank = SoundBank.join(waveforms, num_samples=NUM_SAMPLES, device=CPU)
+    bank = held(Series(("noise",), waveforms)).sounds(CPU)
     files = np.array([1, 0, 2, 1, 1])
     pieces = bank.cut(files, np.array([0.0, 0.7, 0.9, 1.0, 0.5]), NUM_SAMPLES)
     expected = [
@@ -39,20 +59,22 @@ def test_pieces_come_from_their_files() -> None:
 
 
 def test_responses_have_energy_one_and_reach_no_further_than_a_crop() -> None:
-    bank = RirBank.join([loud(0, 500), loud(1, 20000)], num_samples=NUM_SAMPLES, device=CPU)
+    sounds = Series(("noise",), [loud(5, 9000)])
+    bank = held(sounds, Series(("rir",), [loud(0, 500), loud(1, 20000)])).rirs(CPU)
     responses = bank.responses(torch.tensor([1, 0]))
     assert responses.shape == (2, NUM_SAMPLES)
     assert responses.norm(dim=1).numpy() == pytest.approx([1.0, 1.0], rel=1e-5)
     assert (responses[1, 500:] == 0).all()
+    assert np.array_equal(bank.taps[1].numpy(), loud(1, 20000)[:NUM_SAMPLES])
 
 
 def test_a_quiet_response_keeps_its_shape(tmp_path: Path) -> None:
     taps = (np.exp(-np.arange(800) / 100) * 1e-3).astype(np.float32)
     soundfile.write(tmp_path / "r.wav", taps, RATE, subtype="FLOAT")
     (tmp_path / "wav.scp").write_text(f"r {tmp_path}/r.wav\n")
-    read = read_files(str(tmp_path), sample_rate=RATE, audio_root=None, full_scale=True)
-    assert read["r"].max() == 32767
-    assert read["r"] / 32767 == pytest.approx(taps / taps.max(), abs=2e-5)
+    (found,) = read(tmp_path, full_scale=True)
+    assert found.max() == 32767
+    assert found / 32767 == pytest.approx(taps / taps.max(), abs=2e-5)
 
 
 @pytest.mark.parametrize(
@@ -60,8 +82,8 @@ def test_a_quiet_response_keeps_its_shape(tmp_path: Path) -> None:
     [
         ({"noise": "nowhere"}, SettingsError, "`augment.noise`: `nowhere`: no such data directory"),
         ({"noise": "empty"}, SettingsError, "no utterances"),
-        ({"noise": "slow"}, AudioError, "`n0`: sample rate 8000 instead of 16000"),
-        ({"noise": "silent"}, AudioError, "`n0`: silent"),
+        ({"noise": "slow", "rir": "rir"}, AudioError, "`n0`: sample rate 8000 instead of 16000"),
+        ({"noise": "silent", "rir": "rir"}, AudioError, "`n0`: silent"),
         ({}, SettingsError, "`augment.noise`: no recordings for scene `noise`"),
         ({"noise": "noise"}, SettingsError, "`augment.rir`: no recordings for scene `reverb`"),
         (
@@ -87,23 +109,32 @@ def test_what_is_missing_is_told_in_a_line(
 
 def test_feature_archives_are_no_recordings(shelf: Path) -> None:
     (shelf / "empty" / "feats.scp").write_text("u1 feats.ark:3\n")
-    with pytest.raises(TableError, match=r"no wav\.scp"):
-        read_files(str(shelf / "empty"), sample_rate=RATE, audio_root=None)
+    settings = AugmentSettings.model_validate(
+        {"chain": "wespeaker", "noise": str(shelf / "empty"), "rir": str(shelf / "rir")}
+    )
+    with pytest.raises(SettingsError, match=r"`augment\.noise`: .*no wav\.scp"):
+        find_series(settings, Form(RATE))
 
 
 def test_one_directory_of_three_kinds_is_told_apart_by_ids(shelf: Path) -> None:
     settings = AugmentSettings.model_validate(
         {"chain": "speaker-net", "musan": str(shelf / "musan"), "rir": str(shelf / "rir")}
     )
-    files = load_files(settings, sample_rate=RATE)
-    assert {kind: sorted(found) for kind, found in files.items()} == {
-        "noise": ["noise-0", "noise-1"],
-        "music": ["music-0", "music-1"],
-        "speech": ["speech-0", "speech-1"],
-        "rir": ["r0", "r1"],
-        "room_rir": ["r0", "r1"],
-        "room_noise": ["noise-0", "noise-1"],
+    banks = hold_banks(find_series(settings, Form(RATE)), num_samples=NUM_SAMPLES)
+    assert banks.index.kinds == {
+        "noise": (0, 2),
+        "room_noise": (0, 2),
+        "music": (2, 2),
+        "speech": (4, 2),
+        "rir": (0, 2),
+        "room_rir": (0, 2),
     }
+    for number, kind in enumerate(("noise", "music", "speech")):
+        for copy in (0, 1):
+            start = (2 * number + copy) * 9000
+            found = banks.samples[start : start + 9000]
+            path = shelf / "musan" / f"{kind}-{copy}.wav"
+            assert np.array_equal(found, soundfile.read(path, dtype="int16")[0])
 
 
 def test_a_pool_takes_the_kinds_that_are_there_and_shares_memory(shelf: Path) -> None:

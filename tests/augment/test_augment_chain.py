@@ -5,16 +5,16 @@ import pytest
 import torch
 from known_recordings import NUM_SAMPLES, RATE, vowels
 
+from sv_cli.augment.banks import Banks, hold_banks
 from sv_cli.augment.chain import Augmenter
 from sv_cli.augment.draw import ALL_SCENES, NUM_CHANCES, SCENE
 from sv_cli.augment.settings import CHAINS, AugmentSettings
 from sv_cli.sampling.plan import EpochPlan, Purpose, chances
 
-Files = dict[str, dict[str, np.ndarray]]
 ITEMS = np.arange(32)
 
 
-def augmenter(files: Files, name: str, **changes: object) -> Augmenter:
+def augmenter(files: Banks, name: str, **changes: object) -> Augmenter:
     settings = AugmentSettings.model_validate({"chain": name, **changes})
     return Augmenter(
         settings, files, num_samples=NUM_SAMPLES, sample_rate=RATE, device=torch.device("cpu")
@@ -28,7 +28,7 @@ def numbers(items: np.ndarray, *, epoch: int = 1) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", sorted(CHAINS))
 def test_an_utterance_alone_is_the_one_in_a_batch(
-    name: str, files: Files, crops: torch.Tensor
+    name: str, files: Banks, crops: torch.Tensor
 ) -> None:
     chain = augmenter(files, name, gain_prob=0.3)
     rows = numbers(ITEMS)
@@ -46,7 +46,7 @@ def test_an_utterance_alone_is_the_one_in_a_batch(
 
 @pytest.mark.parametrize("name", sorted(CHAINS))
 def test_clean_utterances_keep_their_bits_and_others_do_not(
-    name: str, files: Files, crops: torch.Tensor
+    name: str, files: Banks, crops: torch.Tensor
 ) -> None:
     chain = augmenter(files, name)
     draws = chain.draw(numbers(ITEMS))
@@ -56,7 +56,7 @@ def test_clean_utterances_keep_their_bits_and_others_do_not(
     assert torch.isfinite(out).all()
 
 
-def test_a_room_is_reverberated_before_its_noise(files: Files, crops: torch.Tensor) -> None:
+def test_a_room_is_reverberated_before_its_noise(files: Banks, crops: torch.Tensor) -> None:
     """3D-Speaker: each of the two effects is brought to its peak; noise at the drawn ratio."""
     weights = {"noise": 0.0, "reverb": 0.0, "room": 1.0}
     quiet = {"prob": 1.0, "weights": weights, "snr": {"room": [200.0, 200.0]}}
@@ -74,7 +74,7 @@ def test_a_room_is_reverberated_before_its_noise(files: Files, crops: torch.Tens
     assert noisy.abs().amax(dim=1).numpy() == pytest.approx(np.ones(32), abs=1e-4)
 
 
-def test_television_is_music_over_babble(files: Files, crops: torch.Tensor) -> None:
+def test_television_is_music_over_babble(files: Banks, crops: torch.Tensor) -> None:
     weights = dict.fromkeys(("noise", "music", "babble", "reverb"), 0.0)
     chain = augmenter(files, "ecapa-tdnn", prob=1.0, weights=weights, mix={"power_floor": 0.0})
     babble_only = augmenter(
@@ -93,7 +93,7 @@ def test_television_is_music_over_babble(files: Files, crops: torch.Tensor) -> N
     assert snr.numpy() == pytest.approx(draws.layers[1].snr, abs=1e-2)
 
 
-def test_processes_see_what_one_sees(files: Files) -> None:
+def test_processes_see_what_one_sees(files: Banks) -> None:
     """Two processes of batch 4 take the same crops altered in the same way as one of batch 8."""
     chain = augmenter(files, "speaker-net")
     generator = torch.Generator().manual_seed(0)
@@ -110,7 +110,7 @@ def test_processes_see_what_one_sees(files: Files) -> None:
         assert torch.allclose(whole, halves, atol=2e-6)
 
 
-def test_prob_one_leaves_none_clean(files: Files, crops: torch.Tensor) -> None:
+def test_prob_one_leaves_none_clean(files: Banks, crops: torch.Tensor) -> None:
     chain = augmenter(files, "speaker-net", prob=1.0)
     rows = numbers(ITEMS)
     rows[:, SCENE] = 1.0 - 2.0**-53
@@ -124,7 +124,7 @@ CHANNEL = {
 
 
 @pytest.mark.parametrize("name", ["none", "speaker-net"])
-def test_only_drawn_utterances_pass_bands_and_codecs(name: str, files: Files) -> None:
+def test_only_drawn_utterances_pass_bands_and_codecs(name: str, files: Banks) -> None:
     crops = vowels(32, NUM_SAMPLES)
     chain = augmenter(files, name, **CHANNEL)
     rows = numbers(ITEMS)
@@ -144,7 +144,7 @@ def test_only_drawn_utterances_pass_bands_and_codecs(name: str, files: Files) ->
         assert float(apart) < 3e-2  # a codec may turn a last bit into a step
 
 
-def test_a_band_limits_the_noise_too_and_a_codec_comes_after_it(files: Files) -> None:
+def test_a_band_limits_the_noise_too_and_a_codec_comes_after_it(files: Banks) -> None:
     """What is above the limit comes from the codec alone, and goes through the line with it."""
     crops = vowels(32, NUM_SAMPLES)
     noisy = {"prob": 1.0, "weights": {"noise": 1.0, "reverb": 0.0}, "snr": {"noise": [0, 0]}}
@@ -164,8 +164,8 @@ def test_a_band_limits_the_noise_too_and_a_codec_comes_after_it(files: Files) ->
     assert (coarse - limited).mean() > 5 and coarse.max() < -10
 
 
-def test_spec_augment_alone_leaves_waveforms(files: Files, crops: torch.Tensor) -> None:
-    chain = augmenter({}, "none", spec={"prob": 1.0})
+def test_spec_augment_alone_leaves_waveforms(files: Banks, crops: torch.Tensor) -> None:
+    chain = augmenter(hold_banks([], num_samples=NUM_SAMPLES), "none", spec={"prob": 1.0})
     draws = chain.draw(numbers(ITEMS))
     assert chain.waveforms(crops, draws) is crops
     feats = torch.ones(32, 50, 80)

@@ -6,6 +6,7 @@ import torch
 from known_recordings import NUM_SAMPLES, RATE, vowels
 
 from sv_cli.audio.speed import num_input_samples, play
+from sv_cli.augment.banks import Banks
 from sv_cli.augment.chain import Augmenter
 from sv_cli.augment.draw import NUM_CHANCES
 from sv_cli.augment.settings import CHAINS, AugmentSettings
@@ -14,9 +15,7 @@ pytestmark = pytest.mark.gpu
 
 
 @pytest.mark.parametrize("name", sorted(CHAINS))
-def test_a_chain_is_the_same(
-    name: str, files: dict[str, dict[str, np.ndarray]], crops: torch.Tensor
-) -> None:
+def test_a_chain_is_the_same(name: str, files: Banks, crops: torch.Tensor) -> None:
     settings = AugmentSettings.model_validate({"chain": name, "gain_prob": 0.3})
     chances = torch.from_numpy(np.random.Generator(np.random.Philox(3)).random((32, NUM_CHANCES)))
     out = []
@@ -26,7 +25,7 @@ def test_a_chain_is_the_same(
     assert torch.allclose(out[0], out[1], atol=2e-5)
 
 
-def test_bands_and_codecs_are_the_same(files: dict[str, dict[str, np.ndarray]]) -> None:
+def test_bands_and_codecs_are_the_same(files: Banks) -> None:
     names = ["ulaw", "alaw", "gsm", "adpcm", "vorbis"]
     settings = AugmentSettings.model_validate(
         {"band": {"prob": 0.5}, "codec": {"prob": 0.7, "names": names}}

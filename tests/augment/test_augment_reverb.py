@@ -9,12 +9,13 @@ from known_recordings import NUM_SAMPLES, response
 from scipy.signal import fftconvolve
 
 from sv_cli.augment import reverb
-from sv_cli.augment.banks import RirBank
+from sv_cli.augment.banks import RirBank, Series, hold_banks
 from sv_cli.augment.reverb import Reverb, next_fast_size
 
 
 def bank(*responses: np.ndarray) -> RirBank:
-    return RirBank.join(responses, num_samples=NUM_SAMPLES, device=torch.device("cpu"))
+    series = [Series(("rir",), responses)]
+    return hold_banks(series, num_samples=NUM_SAMPLES).rirs(torch.device("cpu"))
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -151,6 +151,17 @@ def test_its_network_goes_on_without_pairs(exp: Path) -> None:
         assert collect_settings(init=str(source)).values["model_options"] == PLAIN
 
 
+def test_what_is_inherited_has_pairs_unless_told(exp: Path) -> None:
+    inherit = ["init.inherit=true"]
+    options = collect_settings(init=str(exp), overrides=inherit).values["model_options"]
+    assert options["lora"]["rank"] == 4
+    none = [*inherit, "model_options.lora.rank=0"]
+    options = collect_settings(init=str(exp), overrides=none).values["model_options"]
+    learner, told = started(options, exp)
+    assert told.count("LoRA") == 1
+    assert torch.equal(embed(learner.encoder), embed(load_model(exp).encoder))
+
+
 def test_pairs_begin_anew_on_what_was_merged(exp: Path) -> None:
     learner, told = started(LORA, exp, engine={**ENGINE, "ema_decay": 0.9})
     assert "LoRA of 4 layers merged, LoRA of 4 layers begins at zero" in told

@@ -16,6 +16,8 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from sv_cli.errors import SvError, TrainingError
 
+_TALKATIVE = "torch.distributed"
+
 
 class ProcessFailed(SvError):
     """A process that ended by itself with an exit status of the contract; it has said why."""
@@ -49,7 +51,9 @@ def launch(arguments: Sequence[str], *, num_procs: int, state: Path) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # After so many seconds torchrun kills what was told to end; a state on a slow disk takes some.
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "120")
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
+    # Each has a level of its own, and would speak between our lines of JSON.
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith(_TALKATIVE)]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     before = _written(state)
     try:
         with tempfile.TemporaryDirectory(prefix="svtool-train-") as folder:

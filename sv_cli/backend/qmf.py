@@ -103,11 +103,6 @@ class Qmf(ScoreModel):
         default=None, description="Cllr of folds of speakers that were left out of the training"
     )
 
-    @property
-    def feature_names(self) -> list[str]:
-        """`duration min`, `duration max`, ... in the order of `weights`."""
-        return [f"{measure.name} {form}" for measure in self.features for form in measure.forms]
-
 
 class Quality:
     """Quality measures of utterances, by name.

@@ -17,15 +17,6 @@ def subtract_mean(features: Tensor) -> Tensor:
     return features - features.mean(dim=-2, keepdim=True)
 
 
-def normalize_mean_variance(features: Tensor) -> Tensor:
-    """Give each column mean 0 and variance 1 over time: (..., num_frames, feat_dim), same out."""
-    centred = subtract_mean(features)
-    if features.shape[-2] == 0:
-        return centred
-    variance = centred.square().mean(dim=-2, keepdim=True)
-    return centred * variance.clamp_min(_VARIANCE_FLOOR).rsqrt()
-
-
 def normalize_columns(features: Tensor, settings: FrontendSettings) -> Tensor:
     """Normalise over time as a front-end does: (..., num_frames, feat_dim), same out.
 

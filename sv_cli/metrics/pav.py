@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sv_cli.metrics.eer import interpolated_eer
 from sv_cli.metrics.sweep import Floats, Sweep
 
 Indices = NDArray[np.int64]
@@ -49,12 +48,6 @@ def pool(sweep: Sweep) -> Pav:
     corners = hull_corners(sweep.false_alarms, sweep.misses)
     misses, false_alarms = sweep.misses[corners], sweep.false_alarms[corners]
     return Pav(corners, np.diff(misses), -np.diff(false_alarms))
-
-
-def rocch_eer(sweep: Sweep) -> float:
-    """Return the equal error rate on the convex hull of the ROC: never above the plain one."""
-    corners = hull_corners(sweep.false_alarms, sweep.misses)
-    return interpolated_eer(sweep.p_miss[corners], sweep.p_fa[corners])
 
 
 def hull_corners(false_alarms: Floats, misses: Floats) -> Indices:

@@ -113,9 +113,9 @@ class CropReader(Protocol):
 
 
 class _Wanted(NamedTuple):
-    """A crop: `count` samples, `context` more on both sides, its number, and the rule for it."""
+    """A crop: its samples, how many more on both sides, its number, and the rule for it."""
 
-    count: int
+    num_samples: int
     context: int
     crop: int
     rule: CropRule

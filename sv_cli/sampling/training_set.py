@@ -85,7 +85,8 @@ class TrainingSet:
     def fingerprint(self) -> str:
         """Two sets of the same fingerprint make the same batches of the same utterances."""
         digest = hashlib.sha256("\n".join(self.utts).encode())
-        for array in (self.labels, self.items.per_utt, self.storage and self.storage.items):
+        order = None if self.storage is None else self.storage.items
+        for array in (self.labels, self.items.per_utt, order):
             digest.update(b"" if array is None else array.tobytes())
         return digest.hexdigest()
 

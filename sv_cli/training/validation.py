@@ -78,14 +78,15 @@ def dev_eer(
     share_buffers(encoder, world)
     share = dev.utterances()[world.rank :: world.size]
     extractor = Extractor(encoder, frontend, ExtractSettings())
-    own: dict[str, NDArray[np.float32]] | None = {}
+    own: dict[str, NDArray[np.float32]] = {}
+    stopped = False
     for utt, embedding in extractor.extract(share, audio_root=dev.audio_root):
-        if must_stop():
-            own = None
+        stopped = must_stop()
+        if stopped:
             break
         own[utt] = embedding
     embeddings: dict[str, NDArray[np.float32]] = {}
-    for part in gather_objects(own, world):
+    for part in gather_objects(None if stopped else own, world):
         if part is None:
             return None
         embeddings.update(part)

@@ -78,7 +78,7 @@ def apply(
       $ cat scores/eval.cosine | svtool fuse apply out/fusion.json - scores/eval.asnorm | head
 
     \b
-    See also: fuse train, calibrate, eval
+    See also: fuse train, extract, eval
     """
     from sv_cli.backend.score_jobs import apply_fusion, split_output
 
@@ -111,7 +111,7 @@ def mean(
       $ svtool fuse mean scores/dev.cosine scores/dev.asnorm - --weights 1,0.2 | head
 
     \b
-    See also: fuse train, calibrate, eval
+    See also: fuse train, extract, eval
     """
     from sv_cli.backend.score_jobs import average_scores
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sv_cli.audio.read import read_waveform
+from sv_cli.audio.speed import change_speed_whole
 from sv_cli.errors import AudioError, ShapeError, SvError
 from sv_cli.extraction.crops import CropPlan, join_crops, plan_crops
 from sv_cli.extraction.inference import Embed
@@ -97,7 +98,8 @@ class Extractor:
 
     def embed_batch(self, waveforms: Sequence[NDArray[np.float32]]) -> Embedding:
         """Return embeddings (num_waveforms, embedding_dim) of waveforms of any lengths."""
-        rows = dict(self._embed_items([(str(i), w) for i, w in enumerate(waveforms)], None, False))
+        items = [(str(i), self._play(waveform)) for i, waveform in enumerate(waveforms)]
+        rows = dict(self._embed_items(items, None, False))
         return np.stack([rows[str(i)] for i in range(len(waveforms))])
 
     def extract(
@@ -143,9 +145,14 @@ class Extractor:
                 )
             except AudioError as error:
                 return utterance.utt, error
-            return utterance.utt, waveform
+            return utterance.utt, self._play(waveform)
 
         return read_ahead(read, utterances, num_readers=self.settings.num_readers)
+
+    def _play(self, waveform: Array) -> Array:
+        if self.settings.speed == 1.0 or len(waveform) == 0:
+            return waveform
+        return change_speed_whole(waveform[None], self.settings.speed)[0]
 
     def features(self, item: Array, *, is_feats: bool) -> Tensor:
         """Return the network's input (num_frames, feat_dim) for a waveform or stored features.

@@ -109,11 +109,8 @@ def run_extraction(run: ExtractRun) -> Outcome | None:
     torch.set_num_threads(1)
     output = _Output(run, *torchrun_rank())
     spec = _feats_spec(run)
-    if spec is not None and run.settings.crops:
-        raise SettingsError(
-            f"`--crops` are cut out of recordings, and `{run.data}` holds features",
-            hint="give the data directory",
-        )
+    if spec is not None:
+        _refuse_what_needs_recordings(run)
     loaded = load_any_model(run.model)
     device = choose_device(run.device)
     encoder = loaded.encoder.to(device)
@@ -140,6 +137,15 @@ def run_extraction(run: ExtractRun) -> Outcome | None:
         )  # fmt: skip
         made = Made(parts, len(wanted), job.fingerprint(mine), before)
         return output.write(made, loaded)
+
+
+def _refuse_what_needs_recordings(run: ExtractRun) -> None:
+    if run.settings.crops or run.settings.speed != 1.0:
+        option = "--crops" if run.settings.crops else "--speed"
+        raise SettingsError(
+            f"`{option}` takes recordings, and `{run.data}` holds features",
+            hint="give the data directory",
+        )
 
 
 def _settle(

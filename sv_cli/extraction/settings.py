@@ -1,8 +1,9 @@
 """Settings of extraction; free of torch, so that commands may show them."""
 
+from fractions import Fraction
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sv_cli.settings.model import Settings
 
@@ -43,6 +44,13 @@ class ExtractSettings(Settings):
     crop_seconds: float = Field(
         default=3.015, ge=0.1, description="Length of a crop; shorter recordings are repeated."
     )
+    speed: float = Field(
+        default=1.0,
+        ge=0.5,
+        le=2.0,
+        description="Play recordings so many times as fast: another view of each speaker for a "
+        "network that was trained with speeds.",
+    )
     mean_norm: bool = Field(
         default=True,
         description="Give features read from a table the model's mean normalisation.",
@@ -51,7 +59,18 @@ class ExtractSettings(Settings):
         default=2, ge=1, description="Threads that read recordings ahead of the network."
     )
 
+    @field_validator("speed")
+    @classmethod
+    def _in_hundredths(cls, value: float) -> float:
+        if Fraction(str(value)).denominator > 100:
+            raise ValueError(f"{value:g} is no speed in hundredths")
+        return value
+
     def identity(self) -> dict[str, Any]:
         """Return the settings that an embedding follows from."""
-        idle = {"num_readers"} if self.crops else {"num_readers", "crops", "crop_seconds"}
+        idle = {"num_readers"}
+        if not self.crops:
+            idle |= {"crops", "crop_seconds"}
+        if self.speed == 1.0:
+            idle.add("speed")
         return self.model_dump(mode="json", exclude=idle)

@@ -116,6 +116,30 @@ def test_features_give_what_their_recordings_give(data):
         np.testing.assert_array_equal(embedding, expected[utt])
 
 
+def test_another_speed_is_that_of_recordings_played_so(data):
+    """`data perturb-speed` writes 16 bits, hence not the same bits."""
+    run("data", "plain")
+    run("data", "fast", "--speed", 1.1, "--num-procs", 2)
+    write = ("data", "perturb-speed", "data", "played", "--speeds", "1.1", "--only-copies")
+    for name in ("utt2spk", "spk2utt"):
+        Path("data", name).write_text("".join(f"utt{i:02d} utt{i:02d}\n" for i in range(NUM_UTTS)))
+    assert CliRunner().invoke(app, [*write, "--write-audio"]).exit_code == 0
+    run("played", "written")
+    plain, fast, written = (
+        read_arrays(f"{name}/xvector.scp") for name in ("plain", "fast", "written")
+    )
+    for utt, embedding in fast.items():
+        other = written[f"sp1.1-{utt}"]
+        away = np.abs(embedding - other).max()
+        assert away < 5e-3 * np.abs(other).max() and away < np.abs(embedding - plain[utt]).max() / 3
+    assert (
+        "another model, data or settings"
+        in run("data", "plain", "--speed", 0.9, "--resume", status=1).stderr
+    )
+    run("data", "again", "--speed", 1.0)
+    assert table("again") == table("plain")
+
+
 def test_shards_join_to_the_whole(data):
     run("data", "whole")
     for shard in (1, 2, 3):
@@ -277,6 +301,9 @@ def test_other_rates_are_resampled_aloud(data):
         (("data", "out", "--precision", "fp64"), 2, "fp64"),
         (("data", "out", "--feats"), 1, "feats.scp"),
         (("ark:-", "out", "--feats", "--resume"), 2, "read once"),
+        (("ark:-", "out", "--feats", "--speed", 0.9), 2, "`--speed` takes recordings"),
+        (("data", "out", "--speed", 0.333), 2, "hundredths"),
+        (("data", "out", "--speed", 3), 2, "speed"),
     ],
 )
 def test_wrong_arguments_are_told(data, arguments, status, message):

@@ -188,6 +188,6 @@ def test_what_does_not_go_together_is_refused(world):
     said = svtool("asnorm", world / "s", plain, plain, plain, "--top-n", 5, status=1)
     assert "is made by `score --inner-product`, the cohort would be by `score`" in said
     said = svtool("extract", world / "model.pt", "scp:feats.scp", world / "f", *options, status=2)
-    assert "cut out of recordings" in said
+    assert "`--crops` takes recordings" in said
     said = svtool("extract", world / "model.pt", data, emb, "--crops", 2, "--resume", status=1)
     assert "another model, data or settings" in said

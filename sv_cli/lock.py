@@ -39,6 +39,7 @@ def _lock(place: Path, output: str, command: str) -> AbstractContextManager[None
 
 @contextmanager
 def _hold(place: Path, output: str, command: str) -> Iterator[None]:
+    is_new = not place.parent.exists()
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _acquire(place, output)
@@ -51,6 +52,8 @@ def _hold(place: Path, output: str, command: str) -> Iterator[None]:
     finally:
         with suppress(OSError):  # while it is held, so that nobody else's is removed
             place.unlink()
+            if is_new:
+                place.parent.rmdir()  # where nothing was written
         _release(descriptor)
 
 

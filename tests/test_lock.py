@@ -128,3 +128,16 @@ for _ in range(30):
     ]
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert (tmp_path / "count").read_text() == "90"
+
+
+def test_a_folder_that_received_nothing_is_gone_again(tmp_path: Path) -> None:
+    with pytest.raises(ValueError), lock_folder(tmp_path / "new", command="train"):
+        raise ValueError
+    assert not (tmp_path / "new").exists()
+    with lock_folder(tmp_path / "kept", command="train"):
+        (tmp_path / "kept" / "file").touch()
+    (tmp_path / "empty").mkdir()
+    with lock_folder(tmp_path / "empty", command="train"):
+        pass
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["empty", "kept"]
+    assert (tmp_path / "kept" / "file").exists()

@@ -57,6 +57,12 @@ class LossSettings(Settings):
     def _find_loss(cls, name: str) -> str:
         return _found(find_loss, name)
 
+    @model_validator(mode="after")
+    def _rises_in_order(self) -> Self:
+        if 0 < self.rise_end_epoch < self.rise_start_epoch:
+            raise ValueError("`rise_end_epoch` is before `rise_start_epoch`")
+        return self
+
 
 class OptimSettings(Settings):
     """The optimiser."""

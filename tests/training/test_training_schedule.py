@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from sv_cli.errors import SettingsError
 from sv_cli.losses.margin_schedule import MarginSchedule
 from sv_cli.settings.model import build_settings
 from sv_cli.training.schedule import LearningRate
-from sv_cli.training.settings import ScheduleSettings
+from sv_cli.training.settings import LossSettings, ScheduleSettings
 
 STEPS = 1000
 
@@ -135,3 +136,10 @@ def test_linear_margin() -> None:
 def test_unknown_shapes_are_refused() -> None:
     with pytest.raises(SettingsError, match="shape"):
         build_settings(ScheduleSettings, {"shape": "plateau"})
+
+
+def test_a_margin_that_ends_before_it_begins_is_refused() -> None:
+    with pytest.raises(ValidationError, match="`rise_end_epoch` is before `rise_start_epoch`"):
+        LossSettings(rise_start_epoch=3, rise_end_epoch=2)
+    LossSettings(rise_start_epoch=2, rise_end_epoch=2)
+    LossSettings(rise_start_epoch=2, rise_end_epoch=0)  # the margin stands from the start

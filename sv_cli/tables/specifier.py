@@ -89,7 +89,7 @@ def parse_wspecifier(text: str, *, wanted: str = "xvector") -> WriteSpec:
     """Return what a wspecifier or a bare path says.
 
     A directory, or a new path without suffix, is `ark,scp:DIR/wanted.ark,DIR/wanted.scp`; `x.scp`
-    is `ark,scp:x.ark,x.scp`.
+    is `ark,scp:x.ark,x.scp`. What begins with a digit is no suffix: `emb/dev-0.9` is a directory.
 
     Raises
     ------
@@ -252,7 +252,8 @@ def _bare_output(text: str, wanted: str) -> WriteSpec:
     path = Path(text)
     if path.suffix == ".scp" and not path.is_dir():
         return WriteSpec(str(path.with_suffix(".ark")), text, source=text)
-    if path.is_dir() or text.endswith("/") or (not path.suffix and not path.exists()):
+    is_name = not path.suffix or path.suffix[1:2].isdigit()
+    if path.is_dir() or text.endswith("/") or (is_name and not path.exists()):
         return WriteSpec(str(path / f"{wanted}.ark"), str(path / f"{wanted}.scp"), source=text)
     return WriteSpec(text, None, source=text)
 

@@ -88,6 +88,8 @@ def test_a_directory_is_the_table_wanted_in_it(tmp_path):
         ("scp:places.scp", None, "places.scp", False),
         ("x.ark", "x.ark", None, False),
         ("dir/x.scp", "dir/x.ark", "dir/x.scp", False),
+        ("new/dev-0.9", "new/dev-0.9/xvector.ark", "new/dev-0.9/xvector.scp", False),
+        ("new/spk.mean", "new/spk.mean", None, False),
         ("-", "-", None, False),
     ],
 )

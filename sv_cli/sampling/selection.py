@@ -34,6 +34,9 @@ def choose_utterances(
         NaN where unknown; such ones are taken.
     settings : DataSettings
     """
+    untold = int(np.isnan(seconds).sum())
+    if untold and settings.min_seconds > 0:
+        logs.info(f"utt2dur does not tell the length of {untold} utterances: none is left out")
     taken = ~(seconds < settings.min_seconds)
     _say_dropped(int((~taken).sum()), f"utterances shorter than {settings.min_seconds} s")
     least = settings.min_speaker_seconds

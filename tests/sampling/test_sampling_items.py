@@ -217,6 +217,14 @@ def test_speakers_with_little_speech_are_left_out() -> None:
     assert list(choose_utterances(list(speakers), speakers, shorter, settings)) == [2]
 
 
+def test_lengths_that_no_table_tells_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    speakers = {"a": "x", "b": "x", "c": "y"}
+    seconds = np.array([np.nan, 0.3, np.nan])
+    taken = choose_utterances(list(speakers), speakers, seconds, DataSettings(min_seconds=0.5))
+    assert list(taken) == [0, 2]
+    assert "does not tell the length of 2 utterances" in capsys.readouterr().err
+
+
 def test_items_of_a_data_directory(tmp_path: Path) -> None:
     settings = DataSettings(
         chunk_seconds=0.25, min_seconds=0.4, crops="grid", crop_hop_seconds=0.25, padding="zeros"

@@ -152,7 +152,8 @@ class Extractor:
     def _play(self, waveform: Array) -> Array:
         if self.settings.speed == 1.0 or len(waveform) == 0:
             return waveform
-        return change_speed_whole(waveform[None], self.settings.speed)[0]
+        played: Array = change_speed_whole(waveform[None], self.settings.speed)[0]
+        return played
 
     def features(self, item: Array, *, is_feats: bool) -> Tensor:
         """Return the network's input (num_frames, feat_dim) for a waveform or stored features.

@@ -2,15 +2,21 @@
 
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from torch.utils.data import DataLoader, Dataset
 
-from sv_cli.errors import SvError
+from sv_cli.errors import SettingsError, SvError
 from sv_cli.sampling.dataset import Batch, EpochBatches
 from sv_cli.workers import num_cores
+
+# A reading process hands its batches over by a socket, whose name the system limits.
+_SOCKET = "/pymp-12345678/listener-12345678"
+_LONGEST_NAME = 107
 
 
 class TimedLoader:
@@ -58,7 +64,13 @@ class _ToldBatches(Dataset[Batch | SvError]):
 def load_batches(
     batches: EpochBatches, *, first_step: int, num_workers: int, pin_memory: bool
 ) -> TimedLoader:
-    """Return the batches of an epoch from `first_step` on, in order, read ahead by workers."""
+    """Return the batches of an epoch from `first_step` on, in order, read ahead by workers.
+
+    Raises
+    ------
+    SettingsError
+        When the workers find no place for their sockets.
+    """
     steps = range(first_step, len(batches))
     loader: DataLoader[Batch | SvError] = DataLoader(
         _ToldBatches(batches),
@@ -67,7 +79,7 @@ def load_batches(
         num_workers=num_workers,
         prefetch_factor=4 if num_workers else None,
         pin_memory=pin_memory,
-        worker_init_fn=_start_reader,
+        worker_init_fn=partial(_start_reader, sockets=_socket_folder()) if num_workers else None,
     )
     return TimedLoader(loader)
 
@@ -79,9 +91,25 @@ def choose_num_workers(asked: int, *, world_size: int) -> int:
     return max(0, min(8, num_cores() // world_size - 1))
 
 
-def _start_reader(worker: int) -> None:
+def _socket_folder() -> str | None:
+    """Return a folder for sockets where the name of TMPDIR is too long for them."""
+    usual = tempfile.gettempdir()
+    if len(os.fsencode(usual)) + len(_SOCKET) <= _LONGEST_NAME:
+        return None
+    for folder in ("/tmp", "/var/tmp", "/dev/shm"):
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    raise SettingsError(
+        f"TMPDIR `{usual}`: its name is too long for the sockets of reading processes",
+        hint="let TMPDIR name a folder nearer to the root, or set `data.num_workers = 0`",
+    )
+
+
+def _start_reader(worker: int, *, sockets: str | None) -> None:
     import torch
 
+    if sockets is not None:
+        tempfile.tempdir = sockets
     torch.set_num_threads(1)
     if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})

@@ -213,6 +213,17 @@ def test_resume_refuses_another_run(voices: Path, tmp_path: Path) -> None:
     assert "--resume" in plain.stderr
 
 
+def test_readers_work_where_the_name_of_tmpdir_is_too_long_for_a_socket(
+    voices: Path, tmp_path: Path
+) -> None:
+    scratch = tmp_path / ("long-" * 20)
+    scratch.mkdir()
+    line = command(voices, tmp_path / "exp", "--set", "data.num_workers=2", "--set", "num_epochs=1")
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+
+
 @pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_sigterm_to_all_processes_of_a_job_saves_too(
     voices: Path, tmp_path: Path, processes: int

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 
 _NO_MEMORY = ("can't allocate memory", "out of memory", "can't start new thread")
+_LATE_READER = re.compile(r"DataLoader timed out after ([\d.]+) seconds")
 _DEAD_READER = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) ([^\n.]*)")
 
 
@@ -69,11 +70,18 @@ class SettingsError(SvError):
 def explain(error: RuntimeError) -> SvError | None:
     """Return in words for the user what torch tells by a RuntimeError; None for a mistake of ours.
 
-    That is a lack of memory, and a process that reads data and was killed.
+    That is a lack of memory, and a process that reads data and hangs or was killed.
     """
     text = str(error)
     if any(sign in text for sign in _NO_MEMORY):
         return SvError("out of memory", hint="give it more, smaller batches or fewer processes")
+    late = _LATE_READER.search(text)
+    if late is not None:
+        return SvError(
+            f"no data came for {float(late[1]):g} s: a process that reads them hangs",
+            hint="see whether the recordings can be read, then go on with `--resume`; "
+            "`engine.timeout_seconds` waits longer",
+        )
     dead = _DEAD_READER.search(text)
     if dead is None:
         return None

@@ -62,9 +62,17 @@ class _ToldBatches(Dataset[Batch | SvError]):
 
 
 def load_batches(
-    batches: EpochBatches, *, first_step: int, num_workers: int, pin_memory: bool
+    batches: EpochBatches,
+    *,
+    first_step: int,
+    num_workers: int,
+    pin_memory: bool,
+    timeout_seconds: float = 0.0,
 ) -> TimedLoader:
     """Return the batches of an epoch from `first_step` on, in order, read ahead by workers.
+
+    A batch that workers do not bring within `timeout_seconds` (0: however long it takes) is a
+    RuntimeError that `errors.explain` puts into words.
 
     Raises
     ------
@@ -79,6 +87,7 @@ def load_batches(
         num_workers=num_workers,
         prefetch_factor=4 if num_workers else None,
         pin_memory=pin_memory,
+        timeout=timeout_seconds if num_workers else 0.0,
         worker_init_fn=partial(_start_reader, sockets=_socket_folder()) if num_workers else None,
     )
     return TimedLoader(loader)

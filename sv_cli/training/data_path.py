@@ -49,6 +49,7 @@ class DataPath:
         if asked < 0 and training_set.storage is not None:
             self.num_workers = fitting_workers(self.num_workers, self.plan.num_steps)
         self._num_chances = NUM_CHANCES if augmented else 0
+        self._timeout_seconds = settings.engine.timeout_seconds
 
     @property
     def batch_total(self) -> int:
@@ -76,4 +77,5 @@ class DataPath:
             first_step=first_step * self.accumulate,
             num_workers=self.num_workers,
             pin_memory=self.world.device.type == "cuda",
+            timeout_seconds=self._timeout_seconds,
         )

@@ -175,7 +175,9 @@ class EngineSettings(Settings):
     validate_every_epochs: int = Field(default=1, ge=1, description="Epochs between dev EERs.")
     keep_last: int = Field(default=3, ge=1, description="Models of the last epochs that are kept.")
     timeout_seconds: float = Field(
-        default=600.0, gt=0, description="A process that answers nobody for so long ends the run."
+        default=600.0,
+        gt=0,
+        description="A process that answers nobody, or brings no data, for so long ends the run.",
     )
     tensorboard: bool = Field(
         default=False, description="Write curves for TensorBoard beside the logs."

@@ -20,7 +20,7 @@ from sv_cli import __version__, logs
 from sv_cli.errors import ExitStatus, SvError, explain
 from sv_cli.memory import collect_cycles_rarely
 from sv_cli.settings.signature import replace_signature
-from sv_cli.workers import torchrun_rank
+from sv_cli.workers import is_first_to_tell, torchrun_rank
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 # name, where its function is (below sv_cli.commands), what it does; in the order of the chain
@@ -258,7 +258,8 @@ def _run_to_exit(body: Callable[[], None], *, debug: bool) -> None:
     except SvError as error:
         if debug:
             raise
-        logs.error(error.message, hint=error.hint)
+        if is_first_to_tell(error.message):
+            logs.error(error.message, hint=error.hint)
         raise typer.Exit(error.status) from error
     except BrokenPipeError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

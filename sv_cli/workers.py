@@ -8,11 +8,15 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from hashlib import sha256
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sv_cli.errors import SvError
 
+# Where processes of one command leave marks of what they have told.
+TOLD_FOLDER = "SVTOOL_TOLD_FOLDER"
 _WATCH_SECONDS = 1.0
 _POLL_SECONDS = 0.01
 Result = TypeVar("Result")
@@ -21,6 +25,21 @@ Result = TypeVar("Result")
 def torchrun_rank() -> tuple[int, int]:
     """Return the rank of this process and their number; (0, 1) outside torchrun."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first_to_tell(message: str) -> bool:
+    """Tell whether none of the processes that one command started has told this message yet."""
+    folder = os.environ.get(TOLD_FOLDER)
+    if folder is None:
+        return True
+    place = Path(folder, sha256(message.encode("utf-8", "surrogateescape")).hexdigest())
+    try:
+        os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        return False
+    except OSError:  # rather twice than not at all
+        return True
+    return True
 
 
 def num_cores() -> int:

@@ -15,6 +15,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from sv_cli.errors import SvError, TrainingError
+from sv_cli.workers import TOLD_FOLDER
 
 _TALKATIVE = "torch.distributed"
 
@@ -58,6 +59,7 @@ def launch(arguments: Sequence[str], *, num_procs: int, state: Path) -> None:
     try:
         with tempfile.TemporaryDirectory(prefix="svtool-train-") as folder:
             config = _make_config(num_procs, folder)
+            os.environ[TOLD_FOLDER] = folder
             elastic_launch(config, sys.executable)("-m", "sv_cli", *arguments)
     except ChildFailedError as error:
         raise _explain(error) from None

@@ -247,3 +247,12 @@ def test_sigterm_to_all_processes_of_a_job_saves_too(
     left = [path.name for path in scratch.iterdir() if not path.name.startswith("torchinductor")]
     assert not left, "left behind"
     assert torch.load(exp / "state.pt", weights_only=True)["step"] >= 3
+
+
+def test_what_stops_all_processes_is_told_once(voices: Path, tmp_path: Path) -> None:
+    line = command(tmp_path / "nothing", tmp_path / "exp", "--num-procs", "2")
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.count("no such data directory") == 1
+    assert "see its message above" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "exp").exists()

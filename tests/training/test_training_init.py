@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_run import SMALL, small_run
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
@@ -19,31 +20,19 @@ from sv_cli.training.run import RunPaths, run_training
 from sv_cli.training.settings import TrainSettings
 
 WORLD = World(0, 1, torch.device("cpu"))
-SMALL = {
-    "model": "ecapa_glob_c512",
-    "model_options": {"channels": 16, "embedding_dim": 8},
-    "batch_size": 4,
-    "num_epochs": 1,
-    "data": {"chunk_seconds": 0.6, "num_workers": 0},
-    "engine": {"precision": "fp32"},
-}
-
-
-def settings(**changes: object) -> TrainSettings:
-    return build_settings(TrainSettings, {**SMALL, **changes})
 
 
 def learner(speakers: list[str], **changes: object) -> Learner:
-    return Learner(settings(**changes), num_classes=len(speakers), world=WORLD)
+    return Learner(small_run(**changes), num_classes=len(speakers), world=WORLD)
 
 
 @pytest.fixture(scope="module")
 def base(voices: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     exp = tmp_path_factory.mktemp("base") / "exp"
-    run_training(settings(), RunPaths(str(voices), str(exp)))
+    run_training(small_run(), RunPaths(str(voices), str(exp)))
     from sv_cli.settings.toml import write_settings
 
-    write_settings(exp / "settings.toml", settings())
+    write_settings(exp / "settings.toml", small_run())
     return exp
 
 
@@ -187,7 +176,7 @@ def test_a_run_does_not_replace_what_it_starts_from(base: Path, voices: Path) ->
     for spec in (base, base / "final.pt", f"{base}:final"):
         with pytest.raises(SettingsError, match="lies in the experiment directory"):
             run_training(
-                settings(init={"model": str(spec)}), RunPaths(str(voices), str(base)), force=True
+                small_run(init={"model": str(spec)}), RunPaths(str(voices), str(base)), force=True
             )
     assert (base / "final.pt").is_file()
 

@@ -4,27 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_run import small_run
 
 from sv_cli.checkpoints.model_file import ModelFile
 from sv_cli.errors import SettingsError, SvError, TrainingError
 from sv_cli.features.settings import FRONTENDS
-from sv_cli.settings.model import build_settings
 from sv_cli.training.run import RunPaths, run_training
 from sv_cli.training.run_files import RunFiles
-from sv_cli.training.settings import TrainSettings
-
-SMALL = {
-    "model": "ecapa_glob_c512",
-    "model_options": {"channels": 16, "embedding_dim": 8},
-    "batch_size": 4,
-    "num_epochs": 1,
-    "data": {"chunk_seconds": 0.6, "num_workers": 0},
-    "engine": {"precision": "fp32"},
-}
-
-
-def settings(**changes: object) -> TrainSettings:
-    return build_settings(TrainSettings, {**SMALL, **changes})
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -35,7 +21,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def finished(voices: Path, tmp_path: Path) -> RunPaths:
     """A finished run of a few steps."""
     paths = RunPaths(str(voices), str(tmp_path / "exp"))
-    run_training(settings(), paths)
+    run_training(small_run(), paths)
     return paths
 
 
@@ -43,15 +29,15 @@ def test_a_refused_start_changes_nothing(finished: RunPaths, tmp_path: Path) -> 
     exp = Path(finished.exp_dir)
     before = contents(exp)
     with pytest.raises(SettingsError, match=r"schedule\.lr"):
-        run_training(settings(schedule={"lr": 0.5}), finished, resume=True)
+        run_training(small_run(schedule={"lr": 0.5}), finished, resume=True)
     assert contents(exp) == before
     with pytest.raises(TrainingError, match="earlier run"):
-        run_training(settings(), finished)
+        run_training(small_run(), finished)
     assert contents(exp) == before
     for wrong in ({"loss": {"options": {"nonsense": 1}}}, {"augment": {"chain": "wespeaker"}},
                   {"init": {"model": str(tmp_path / "nowhere")}}):  # fmt: skip
         with pytest.raises(SvError):
-            run_training(settings(**wrong), finished, force=True)
+            run_training(small_run(**wrong), finished, force=True)
         assert contents(exp) == before
 
 
@@ -61,7 +47,7 @@ def test_a_start_anew_removes_what_runs_wrote_and_nothing_else(finished: RunPath
     (exp / "catalog.txt").write_text("mine, too")
     (exp / "logs").mkdir()
     (exp / "epoch-099.pt").write_bytes(b"of a longer run")
-    run_training(settings(), finished, force=True)
+    run_training(small_run(), finished, force=True)
     left = {path.name for path in exp.iterdir()}
     assert {"mean-of-ten.pt", "catalog.txt", "logs", "final.pt"} <= left
     assert "epoch-099.pt" not in left
@@ -72,11 +58,11 @@ def test_models_without_a_state_are_not_removed_by_resuming(finished: RunPaths) 
     (exp / "state.pt").unlink()
     before = contents(exp)
     with pytest.raises(TrainingError, match=r"no `state\.pt`") as caught:
-        run_training(settings(), finished, resume=True)
+        run_training(small_run(), finished, resume=True)
     assert contents(exp) == before and "--init" in (caught.value.hint or "")
     for path in exp.glob("*.pt"):
         path.unlink()
-    assert run_training(settings(), finished, resume=True).steps == 7
+    assert run_training(small_run(), finished, resume=True).steps == 7
 
 
 def test_the_last_epochs_are_kept_by_number(tmp_path: Path) -> None:
@@ -100,16 +86,16 @@ def test_resuming_on_other_data(
             assert len(rows) - len(kept) == lost
             (fewer / name).write_text("\n".join(kept) + "\n")
         if lost == 1:
-            run_training(settings(), paths, resume=True)
+            run_training(small_run(), paths, resume=True)
             assert "warning: the training data is not what" in capsys.readouterr().err
         else:
             with pytest.raises(SettingsError, match="7 steps an epoch then, 6 now"):
-                run_training(settings(), paths, resume=True)
-    run_training(settings(), finished, resume=True)
+                run_training(small_run(), paths, resume=True)
+    run_training(small_run(), finished, resume=True)
     assert "warning" not in capsys.readouterr().err
 
 
 def test_numbers_that_nothing_can_be_done_with() -> None:
     with pytest.raises(SettingsError, match="`seed`"):
-        settings(seed=2**32)
-    assert settings(seed=2**32 - 1).seed == 2**32 - 1
+        small_run(seed=2**32)
+    assert small_run(seed=2**32 - 1).seed == 2**32 - 1

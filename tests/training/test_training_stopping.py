@@ -11,25 +11,15 @@ from typing import Any
 
 import pytest
 import torch
+from small_run import small_run
 
 from sv_cli import logs
 from sv_cli.errors import AudioError
 from sv_cli.extraction.extractor import Extractor
-from sv_cli.settings.model import build_settings
 from sv_cli.training.run import RunPaths, run_training
-from sv_cli.training.settings import TrainSettings
 from sv_cli.training.trainer import Trainer
 
-SMALL = {
-    "model": "ecapa_glob_c512",
-    "model_options": {"channels": 16, "embedding_dim": 8},
-    "batch_size": 4,
-    "num_epochs": 2,
-    "data": {"chunk_seconds": 0.6, "num_workers": 0},
-    "schedule": {"warmup_epochs": 0, "lr": 0.01},
-    "engine": {"precision": "fp32"},
-}
-SETTINGS = build_settings(TrainSettings, SMALL)
+SETTINGS = small_run(num_epochs=2, schedule={"warmup_epochs": 0, "lr": 0.01})
 
 
 def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:

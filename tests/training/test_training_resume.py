@@ -1,8 +1,8 @@
 """A run that was killed and resumed ends with the same bits as one that was not."""
 
-import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -35,16 +35,21 @@ def run(line: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def last_step(exp: Path, *, behind: int = 0) -> int:
-    """Return the last step in the log behind so many characters, 0 before the first."""
+def lines_of(exp: Path) -> list[str]:
+    """Return the lines of the log, also what broke off when a run was killed and went on."""
     log = exp / "log.jsonl"
-    lines = log.read_text()[behind:].splitlines() if log.exists() else []
-    return max((json.loads(line)["step"] for line in lines if '"event": "step"' in line), default=0)
+    return log.read_text().split("\n")[:-1] if log.exists() else []
+
+
+def last_step(exp: Path, *, behind: int = 0) -> int:
+    """Return the last step in the log behind so many lines, 0 before the first."""
+    found = (re.search(r'"event": "step", "step": (\d+),', line) for line in lines_of(exp)[behind:])
+    return max((int(step[1]) for step in found if step is not None), default=0)
 
 
 def kill_after(line: list[str], exp: Path, step: int) -> None:
     """Start a run in a group of its own and SIGKILL all of it once it logged such a step."""
-    behind = len((exp / "log.jsonl").read_text()) if (exp / "log.jsonl").exists() else 0
+    behind = len(lines_of(exp))
     child = subprocess.Popen(
         line, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -1,12 +1,12 @@
 """What is done to training data, and how often; the chains of the published systems by name."""
 
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from sv_cli.settings.model import Settings
+from sv_cli.settings.speeds import is_speed
 
 Kind = Literal["noise", "music", "speech"]
 Scene = Literal["clean", "noise", "music", "babble", "television", "reverb", "room"]
@@ -236,7 +236,7 @@ class AugmentSettings(Settings):
     @classmethod
     def _are_speeds(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         for speed in value:
-            if not 0.5 <= speed <= 2.0 or speed == 1.0 or Fraction(str(speed)).denominator > 100:
+            if speed == 1.0 or not is_speed(speed):
                 raise ValueError(f"{speed} is no speed from 0.5 to 2.0 in hundredths beside 1.0")
         if len(set(value)) < len(value):
             raise ValueError("a speed stands there twice")

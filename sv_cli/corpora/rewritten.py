@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sv_cli.audio.rewrite import Change, Rewrite, begin, file_of, rewrite_all
 from sv_cli.errors import SettingsError, SvError
+from sv_cli.settings.speeds import is_speed
 from sv_cli.tables.datadir import DataDir
 from sv_cli.tables.datadir_edit import combine
 from sv_cli.tables.datadir_signal import (
@@ -84,12 +85,11 @@ def parse_speeds(text: str) -> list[float]:
     """
     hint = "give factors from 0.5 to 2 other than 1, as `0.9,1.1`"
     try:
-        factors = [round(float(part), 2) for part in text.split(",")]
-        exact = all(abs(float(p) - f) < 1e-9 for p, f in zip(text.split(","), factors, strict=True))
+        factors = [float(part) for part in text.split(",")]
     except ValueError:
         raise SettingsError(f"`--speeds {text}`: not a list of numbers", hint=hint) from None
-    inside = all(0.5 <= factor <= 2.0 and factor != 1.0 for factor in factors)
-    if not (exact and inside and len(set(factors)) == len(factors)):
+    can_play = all(factor != 1.0 and is_speed(factor) for factor in factors)
+    if not (can_play and len(set(factors)) == len(factors)):
         raise SettingsError(f"`--speeds {text}` cannot be played", hint=hint)
     return factors
 

@@ -1,11 +1,11 @@
 """Settings of extraction; free of torch, so that commands may show them."""
 
-from fractions import Fraction
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from sv_cli.settings.model import Settings
+from sv_cli.settings.speeds import is_speed
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -46,8 +46,6 @@ class ExtractSettings(Settings):
     )
     speed: float = Field(
         default=1.0,
-        ge=0.5,
-        le=2.0,
         description="Play recordings so many times as fast: another view of each speaker for a "
         "network that was trained with speeds.",
     )
@@ -61,9 +59,9 @@ class ExtractSettings(Settings):
 
     @field_validator("speed")
     @classmethod
-    def _in_hundredths(cls, value: float) -> float:
-        if Fraction(str(value)).denominator > 100:
-            raise ValueError(f"{value:g} is no speed in hundredths")
+    def _can_be_played(cls, value: float) -> float:
+        if not is_speed(value):
+            raise ValueError(f"{value:g} is no speed from 0.5 to 2 in hundredths")
         return value
 
     def identity(self) -> dict[str, Any]:

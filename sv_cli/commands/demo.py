@@ -14,6 +14,7 @@ from sv_cli import logs
 from sv_cli.atomic import atomic_open
 from sv_cli.commands.demo_steps import Step, demo_steps
 from sv_cli.errors import SvError
+from sv_cli.workers import num_cores
 
 _RECORD = ".demo.json"
 _STDERR = 2
@@ -49,7 +50,7 @@ def demo(
     See also: prepare demo, train, extract, eval
     """
     done = _finished(directory, resume=resume, force=force)
-    steps = demo_steps(size, num_procs or _available_cpus(), seed)
+    steps = demo_steps(size, num_procs or num_cores(), seed)
     logs.info(f"working in `{directory}`", directory=str(directory))
     for step in steps:
         if step.prints or " ".join(step.argv) not in done:
@@ -106,7 +107,3 @@ def _record(directory: Path, done: set[str], step: Step) -> None:
     done.add(" ".join(step.argv))
     with atomic_open(directory / _RECORD) as stream:
         json.dump(sorted(done), stream, indent=1)
-
-
-def _available_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

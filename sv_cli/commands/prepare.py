@@ -1,7 +1,6 @@
 """`svtool prepare CORPUS`: one verb for each corpus of the registry."""
 
 import inspect
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ from sv_cli.errors import ExitStatus
 from sv_cli.settings.flags import settings_flags
 from sv_cli.settings.model import Settings
 from sv_cli.settings.signature import replace_signature
+from sv_cli.workers import num_cores
 
 Out = Annotated[Path, typer.Argument(help="Directory to fill.", show_default=False)]
 AudioRoot = Annotated[
@@ -76,7 +76,7 @@ def _verb(corpus: Corpus) -> Callable[..., None]:
         max_skipped: MaxSkipped = 0,
         force: Force = False,
     ) -> None:
-        job = Job(source, out, num_procs or _available_cpus(), force, audio_root)
+        job = Job(source, out, num_procs or num_cores(), force, audio_root)
         _run(corpus, job, settings, max_skipped)
 
     _place_source(prepare, corpus)
@@ -117,7 +117,3 @@ def _help(corpus: Corpus) -> str:
         f"\b\nExamples:\n{examples}\n\n"
         "\b\nSee also: data, make-fbank, train"
     )
-
-
-def _available_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

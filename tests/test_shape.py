@@ -1,4 +1,4 @@
-"""Files and functions stay small enough to be read at once."""
+"""Ceilings on the size of files and functions: split where the idea changes."""
 
 import ast
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "sv_cli"
-FILE_LINES = 400
-FUNCTION_LINES = 40
-COMMAND_LINES = 20
-MAX_ARGUMENTS = 7
+FILE_LINES = 500
+FUNCTION_LINES = 60
+COMMAND_LINES = 40
+MAX_ARGUMENTS = 10
 FORBIDDEN_NAMES = {"utils", "common", "helpers", "misc", "base", "manager"}
 
 FILES = sorted(ROOT.rglob("*.py"))

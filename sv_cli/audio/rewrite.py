@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sv_cli import logs
 from sv_cli.atomic import atomic_open, remove_unfinished
+from sv_cli.audio.info import file_state
 from sv_cli.audio.notices import collect, say_part
 from sv_cli.audio.read import read_channels
 from sv_cli.audio.resample import resample
@@ -121,7 +122,14 @@ def rewrite_all(
     return skipped
 
 
-def begin(folder: Path, tasks: Sequence[Rewrite], *, resume: bool, force: bool) -> None:
+def begin(
+    folder: Path,
+    tasks: Sequence[Rewrite],
+    *,
+    resume: bool,
+    force: bool,
+    audio_root: str | None = None,
+) -> None:
     """Leave a record of what is written below `folder`, and hold a stopped run against it.
 
     The lock of the folder above must be held.
@@ -133,7 +141,10 @@ def begin(folder: Path, tasks: Sequence[Rewrite], *, resume: bool, force: bool) 
         something else.
     """
     record = folder / _RECORD
-    rows = [[task.name, task.rx, task.path, asdict(task.change)] for task in tasks]
+    rows = [
+        [task.name, task.rx, file_state(task.rx, audio_root), task.path, asdict(task.change)]
+        for task in tasks
+    ]
     digest = hashlib.sha256(json.dumps(rows).encode("utf-8", "surrogateescape")).hexdigest()
     if record.exists() and not force:
         if not resume:

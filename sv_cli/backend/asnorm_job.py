@@ -1,6 +1,7 @@
 """Score normalisation from tables to tables."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +20,7 @@ from sv_cli.backend.asnorm import (
 )
 from sv_cli.backend.cohort_stats_file import StatsTable, read_stats, write_stats
 from sv_cli.backend.joining import Located, PairRows
-from sv_cli.backend.score_origin import (
-    Origin,
-    common_hash,
-    read_origin,
-    write_origin,
-)
 from sv_cli.backend.sides import (
-    COSINE,
-    INNER_PRODUCT,
     Side,
     SideOptions,
     Sides,
@@ -37,11 +30,24 @@ from sv_cli.backend.sides import (
 from sv_cli.backend.speakers import group_means, group_rows
 from sv_cli.backend.trial_scores import score_stream
 from sv_cli.errors import SettingsError, TableError
-from sv_cli.tables.embeddings import check_same_model, read_embeddings
+from sv_cli.tables.embeddings import check_same_embeddings, read_embeddings
+from sv_cli.tables.lineage import (
+    Lineage,
+    Step,
+    check_same_model,
+    content_of,
+    describe_inputs,
+    differences,
+    hash_bytes,
+    read_lineage,
+    write_lineage,
+)
 from sv_cli.tables.pair_stream import PairChunk, PairIds
 from sv_cli.tables.scores import iterate_scores
 
 DEFAULT_TOP_N = 300
+# How embeddings are compared: the same for scores and cohort.
+_OF_SCORES = ("inner_product", "submean")
 
 Vectors = NDArray[np.float32]
 
@@ -95,35 +101,87 @@ class NormOptions:
 def normalize_scores(files: NormFiles, options: NormOptions) -> tuple[int, int]:
     """Normalise a table of scores; returns how many were done and left out."""
     _check(files, options)
+    if files.use_stats is not None and options.top_n is None:
+        steps = read_lineage(files.use_stats, wanted=None).steps
+        options = replace(options, top_n=steps[-1].values["top_n"] if steps else None)
     stream = iterate_scores(files.scores)
     if options.selection == "other":
         crossed = _Crossed(files, options, stream.ids)
         counts = score_stream(stream, crossed.normalize, files.out)
-        write_origin(files.out, crossed.origin)
+        write_lineage([files.out], crossed.lineage)
         return counts
     own = _Own(files, options, stream.ids)
     counts = score_stream(stream, own.normalize, files.out)
-    write_origin(files.out, own.origin)
+    write_lineage([files.out], own.lineage)
     if own.cohort is None:
         logs.info(f"statistics of all keys stand in `{files.use_stats}`; no cohort is read")
     if files.stats is not None:
         own.keep(files.stats)
-        write_origin(files.stats, own.origin)
+        stats = replace(own.lineage, kind="cohort statistics", steps=own.lineage.steps[-1:])
+        write_lineage([files.stats], stats)
     return counts
 
 
-def _origin(files: NormFiles, sides: Sides) -> Origin:
-    """Return the origin of what is written; scores or statistics of another model are refused."""
-    sources = [name for name in (files.scores, files.use_stats) if name is not None]
-    origins = {name: read_origin(name) for name in sources}
-    made_by = origins[files.scores].made_by
-    if sides.tables and made_by in (COSINE, INNER_PRODUCT) and made_by != sides.made_by:
+def asnorm_step(cohort: str, options: NormOptions, sides: Sides | None) -> Step:
+    """Return the step of a normalisation; without `sides`, the mean that they lack is unknown."""
+    values: dict[str, Any] = {
+        "method": options.method,
+        "top_n": options.kept(),
+        "selection": options.selection,
+    }
+    content = _cohort_hash(cohort, options.averages)
+    if content is not None:  # out of a pipe it is unknown
+        values["cohort"] = content
+    if sides is not None:
+        made = sides.lineage.steps[-1].values
+        values |= {name: made[name] for name in _OF_SCORES}
+    return Step("asnorm", values)
+
+
+def _cohort_hash(cohort: str, averages: Averages) -> str | None:
+    sources = [(averages.spk2utt, None), (averages.utt2spk, None), (cohort, "xvector.scp")]
+    hashes = [content_of(name, wanted=wanted) for name, wanted in sources if name is not None]
+    return None if None in hashes else hash_bytes(*(str(each).encode() for each in hashes))
+
+
+def _lineage(files: NormFiles, options: NormOptions, sides: Sides) -> Lineage:
+    """Return the lineage of normalised scores.
+
+    Raises
+    ------
+    TableError
+        When scores, statistics and embeddings come from different models, or the scores were not
+        made as the scores of the cohort are: names both values.
+    """
+    scores = read_lineage(files.scores, wanted=None)
+    step = asnorm_step(files.cohort, options, sides if sides.tables else None)
+    tables = [read_lineage(name) for name in (files.enroll, files.test, files.cohort)]
+    known = [scores, *tables]
+    if files.use_stats is not None:
+        stats = read_lineage(files.use_stats, wanted=None)
+        known.append(stats)
+        if stats.steps:
+            _refuse(stats, Lineage(steps=(step,), source="the options"))
+            step = replace(step, values={**stats.steps[-1].values, **step.values})
+    if scores.command == "score":
+        made = {name: step.values[name] for name in _OF_SCORES if name in step.values}
+        cohort = Lineage(steps=(Step("score", made),), source=f"the cohort `{files.cohort}`")
+        _refuse(replace(scores, steps=scores.steps[-1:]), cohort)
+    model = check_same_model(*known)
+    inputs = describe_inputs(
+        scores=files.scores, enroll=files.enroll, test=files.test, cohort=files.cohort
+    )
+    return scores.then("scores", step, model=model, inputs=inputs)
+
+
+def _refuse(one: Lineage, other: Lineage) -> None:
+    found = differences(one, other)
+    if found:
         raise TableError(
-            f"`{files.scores}` is made by `{made_by}`, the cohort would be by `{sides.made_by}`",
-            hint="give `--inner-product` to both commands, or to none",
+            f"`{one.source}` and {other.source} do not go together: {'; '.join(found)}",
+            hint="give `--inner-product`, `--submean`, `--top-n` and the cohort of the scores to "
+            "both commands",
         )
-    known = [(name, origin.model_hash) for name, origin in origins.items()]
-    return Origin(common_hash(*known, (files.enroll, sides.model_hash)), "asnorm")
 
 
 def _check(files: NormFiles, options: NormOptions) -> None:
@@ -149,7 +207,7 @@ def _read(files: NormFiles, options: NormOptions) -> tuple[Sides, Vectors]:
     )
     sides = read_sides(files.enroll, files.test, wanted)
     table = read_embeddings(files.cohort)
-    check_same_model(*sides.tables, table)
+    check_same_embeddings(*sides.tables, table)
     ids, cohort = table.ids, table.matrix
     spk2utt = read_groups(options.averages.spk2utt, options.averages.utt2spk)
     if spk2utt is not None:
@@ -177,7 +235,7 @@ class _Own:
 
     def _use(self, sides: Sides, cohort: Vectors | None) -> None:
         self.sides, self.cohort = sides, cohort
-        self.origin = _origin(self._files, sides)
+        self.lineage = _lineage(self._files, self._options, sides)
         allow_missing = cohort is None or self._options.allow_missing
         self._pairs = PairRows(sides, self._ids, allow_missing=allow_missing)
         self._stats = [_known(side, self._known) for side in (sides.enroll, sides.test)]
@@ -265,7 +323,7 @@ class _Crossed:
 
     def __init__(self, files: NormFiles, options: NormOptions, ids: PairIds) -> None:
         self._sides, self._cohort = _read(files, options)
-        self.origin = _origin(files, self._sides)
+        self.lineage = _lineage(files, options, self._sides)
         self._kept = check_cohort(len(self._cohort), options.kept())
         self._pairs = PairRows(self._sides, ids, allow_missing=options.allow_missing)
 

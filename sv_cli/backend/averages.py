@@ -10,6 +10,7 @@ from sv_cli.backend.speakers import Groups, group_means, group_rows
 from sv_cli.errors import SettingsError
 from sv_cli.tables.arrays import write_array
 from sv_cli.tables.embeddings import EmbeddingTable, read_embeddings, write_embeddings
+from sv_cli.tables.lineage import Lineage, Step, describe_inputs, write_lineage
 from sv_cli.tables.specifier import parse_wspecifier
 from sv_cli.tables.text import read_spk2utt, write_table
 
@@ -36,6 +37,9 @@ def write_means(
     groups = group_rows(read_spk2utt(files.spk2utt), table.index, allow_missing=allow_missing)
     if files.global_mean is not None:
         write_array(files.global_mean, mean_vector(table.matrix).astype(np.float32))
+        inputs = describe_inputs(embeddings=files.embeddings)
+        mean = Lineage("mean", table.lineage.model, (Step("mean --global-mean"),), inputs)
+        write_lineage([files.global_mean], mean)
     if length_norm and table.inner_product:
         raise SettingsError(
             f"`{files.embeddings}` is scored by the inner product, which `--length-norm` would "
@@ -45,7 +49,10 @@ def write_means(
     if length_norm:
         normalize_length(table.matrix, table.ids)
     means = group_means(table.matrix, groups.rows)
-    write_embeddings(files.out, EmbeddingTable(groups.ids, means, table.info, files.out))
+    inputs = describe_inputs(spk2utt=files.spk2utt, embeddings=files.embeddings)
+    step = Step("mean", {"length_norm": length_norm})
+    lineage = table.lineage.then("embeddings", step, inputs=inputs)
+    write_embeddings(files.out, EmbeddingTable(groups.ids, means, table.info, files.out, lineage))
     if files.num_utts is not None:
         counts = map(str, groups.counts.tolist())
         write_table(files.num_utts, dict(zip(groups.ids, counts, strict=True)))

@@ -1,6 +1,6 @@
 """Fusion of systems: a weighted sum of their scores that is a log-likelihood ratio (nats)."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,22 +23,17 @@ class Fusion(ScoreModel):
     offset: FiniteFloat
     p_target: float = Field(default=0.5, gt=0, lt=1)
     cllr: FiniteFloat
-    model_hashes: tuple[str | None, ...] = Field(
-        default=(), description="hash of the embedding model of each system"
-    )
-    systems_made_by: tuple[str | None, ...] = Field(
-        default=(), description="command that made the scores of each system"
+    lineages: tuple[dict[str, Any] | None, ...] = Field(
+        default=(), description="lineage of the scores of each system"
     )
     held_out_cllr: FiniteFloat | None = Field(
         default=None, description="Cllr of folds of speakers that were left out of the training"
     )
 
     def system(self, index: int) -> ScoreModel:
-        """Return what one system's scores must be; nothing where the file does not tell it."""
-        if not self.model_hashes or not self.systems_made_by:
-            return self.model_copy(update={"model_hash": None, "made_by": None})
-        hashes, commands = self.model_hashes[index], self.systems_made_by[index]
-        return self.model_copy(update={"model_hash": hashes, "made_by": commands})
+        """Return the model with the lineage of one system's scores, None where it is unknown."""
+        lineage = self.lineages[index] if self.lineages else None
+        return self.model_copy(update={"lineage": lineage})
 
     def apply(self, scores: ArrayLike) -> Floats:
         """Return the fused log-likelihood ratio of each row of scores (num_trials, num_systems).

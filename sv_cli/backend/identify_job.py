@@ -10,7 +10,6 @@ from sv_cli import logs
 from sv_cli.backend.calibration import DecisionThreshold
 from sv_cli.backend.cosine import Selected, select_dense
 from sv_cli.backend.score_model import check_scores, read_score_model
-from sv_cli.backend.score_origin import Origin
 from sv_cli.backend.sides import SideOptions, Sides, read_sides
 from sv_cli.errors import SettingsError, TableError, name_some
 from sv_cli.tables.specifier import open_output
@@ -91,8 +90,7 @@ def _threshold(text: str | None, sides: Sides) -> float | None:
         value = float(text)
     except ValueError:
         made = read_score_model(text, DecisionThreshold)
-        origin = Origin(sides.model_hash, sides.made_by)
-        check_scores(made, origin, path=text, source=sides.tables[0].source)
+        check_scores(made, sides.lineage, path=text)
         return made.threshold
     if not np.isfinite(value):
         raise SettingsError(f"`--threshold {text}` is no number")

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sv_cli.atomic import atomic_open
+from sv_cli import logs
+from sv_cli.atomic import atomic_open, refuse_overwrite
 from sv_cli.backend.center import normalize_length, subtract_mean
 from sv_cli.backend.lda import apply_affine
 from sv_cli.errors import TableError
 from sv_cli.tables.arrays import read_array, write_array
+from sv_cli.tables.lineage import Fingerprint, Lineage, embed, read_embedded
 
 Matrix = NDArray[np.float64]
 
@@ -69,44 +71,78 @@ def front_paths(plda: str | Path) -> dict[str, Path]:
     return {name: Path(base + end) for name, end in ends.items()}
 
 
-def write_front(plda: str | Path, front: Front, *, model_hash: str | None = None) -> None:
-    """Write the parts beside a model, the json last; those of an older model are removed."""
+def refuse_overwrite_plda(plda: str | Path, *, force: bool) -> None:
+    """Raise when a model or a file of its preprocessing exists and `force` was not given."""
+    refuse_overwrite(plda, *front_paths(plda).values(), force=force)
+
+
+def write_front(plda: str | Path, front: Front, lineage: Lineage) -> None:
+    """Write the preprocessing of a model that has just been written, the json last.
+
+    The json also holds the lineage, and the content of the model, so that a copy without it or a
+    replaced model is noticed. Files of an older model are removed.
+    """
     paths = front_paths(plda)
     for path in (paths["json"], paths["mean"], paths["transform"]):
         path.unlink(missing_ok=True)
-    record: dict[str, Any] = {"length_norm": front.length_norm, "model_hash": model_hash}
+    record: dict[str, Any] = {
+        "length_norm": front.length_norm,
+        "lineage": embed(lineage),
+        "plda": Fingerprint.of(plda).sha256,
+    }
     for name, array in (("mean", front.mean), ("transform", front.transform)):
         record[name] = None if array is None else paths[name].name
         if array is not None:
             write_array(str(paths[name]), array)
+            record[f"{name}_sha256"] = Fingerprint.of(paths[name]).sha256
     with atomic_open(paths["json"]) as stream:
         stream.write(json.dumps(record, indent=2, sort_keys=True) + "\n")
 
 
-def read_front(plda: str | Path) -> tuple[Front, str | None] | None:
-    """Read what stands beside a model: the front and the hash of the embeddings' model.
+def read_front(plda: str | Path) -> tuple[Front, Lineage] | None:
+    """Return the preprocessing of a model, and the lineage of its training embeddings.
 
-    Returns None where there is no json, as beside a model that Kaldi wrote.
+    Returns None where there is no json, as next to a model that Kaldi wrote; that is reported.
 
     Raises
     ------
     TableError
-        When the json is damaged, or a file that it names is missing.
+        When the json is damaged, a file that it names is missing, or one of the files is not the
+        one that was written with it.
     """
-    path = front_paths(plda)["json"]
+    paths = front_paths(plda)
+    path = paths["json"]
     if not path.exists():
+        left = [str(paths[name]) for name in ("mean", "transform") if paths[name].exists()]
+        if left:
+            raise TableError(
+                f"`{left[0]}` exists, but `{path}`, which names the preprocessing, does not",
+                hint="copy all files of the model, or score with `--no-front`",
+            )
+        logs.warn(f"`{plda}` has no `{path}`: no preprocessing is applied, its model is unknown")
         return None
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         names = {name: record[name] for name in ("mean", "transform")}
-        length_norm, model_hash = bool(record["length_norm"]), record["model_hash"]
+        length_norm = bool(record["length_norm"])
+        expected = {Path(plda): record["plda"]}
+        for name, file in names.items():
+            if file is not None:
+                expected[path.parent / file] = record[f"{name}_sha256"]
+        lineage = read_embedded(record["lineage"], str(plda))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TableError(
-            f"`{path}` does not describe what stands in front of a PLDA",
+            f"`{path}` does not describe the preprocessing of a PLDA",
             hint="train the PLDA again, or score with `--no-front`",
         ) from error
+    for file, sha256 in expected.items():
+        if file.is_file() and Fingerprint.of(file).sha256 != sha256:
+            raise TableError(
+                f"`{file}` is not the file that `{path}` describes",
+                hint="train the PLDA again, or score with `--no-front`",
+            )
     parts = {
         name: None if file is None else read_array(str(path.parent / file)).astype(np.float64)
         for name, file in names.items()
     }
-    return Front(parts["mean"], parts["transform"], length_norm), model_hash
+    return Front(parts["mean"], parts["transform"], length_norm), lineage

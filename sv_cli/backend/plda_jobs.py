@@ -15,18 +15,26 @@ from sv_cli.backend.plda_file import read_plda, write_plda
 from sv_cli.backend.plda_front import Front, front_paths, read_front, write_front
 from sv_cli.backend.plda_score import PairScorer, project, score_conversation
 from sv_cli.backend.plda_settings import AdaptSettings, LengthNorm, PldaSettings
-from sv_cli.backend.score_origin import Origin, embedding_hash, write_origin
 from sv_cli.backend.sides import Side, Sides, read_mean
 from sv_cli.backend.speakers import Groups, group_means, group_rows
 from sv_cli.backend.trial_scores import score_list
-from sv_cli.errors import SvError, TableError, name_some
+from sv_cli.errors import TableError, name_some
 from sv_cli.tables.arrays import ArrayWriter, read_array, read_scalars, write_array
 from sv_cli.tables.embeddings import (
     EmbeddingTable,
-    check_same_model,
     read_embedding_pair,
     read_embeddings,
     write_embeddings,
+)
+from sv_cli.tables.lineage import (
+    Lineage,
+    Step,
+    check_same_model,
+    content_of,
+    describe_inputs,
+    hash_bytes,
+    read_lineage,
+    write_lineage,
 )
 from sv_cli.tables.text import read_spk2utt
 
@@ -69,13 +77,14 @@ def train(
     reads_lda = sources.lda is not None and settings.lda_dim is None
     given = Given(
         mean=None if sources.mean is None else read_mean(sources.mean, table),
-        transform=_read_transform(sources.lda) if reads_lda and sources.lda else None,
+        transform=_read_transform(sources.lda, table) if reads_lda and sources.lda else None,
     )
     model, front = train_plda(table.matrix, table.ids, groups.rows, settings=settings, given=given)
     if sources.lda is not None and front.transform is not None and not reads_lda:
         write_array(sources.lda, front.transform)
+        _write_transform_lineage(sources, table)
     write_plda(plda, model, text=text)
-    write_front(plda, front, model_hash=embedding_hash(table))
+    write_front(plda, front, table.lineage)
     logs.info(f"in front of the PLDA: {front.steps()}")
     return groups
 
@@ -89,7 +98,14 @@ def estimate_lda(
     front = fit_front(table.matrix, groups.rows, settings, given)
     if front.transform is not None and sources.lda is not None:
         write_array(sources.lda, front.transform, text=text)
+        _write_transform_lineage(sources, table)
     return groups
+
+
+def _write_transform_lineage(sources: Training, table: EmbeddingTable) -> None:
+    inputs = describe_inputs(spk2utt=sources.spk2utt, embeddings=sources.embeddings)
+    step = Step("plda lda")
+    write_lineage([sources.lda], Lineage("transform", table.lineage.model, (step,), inputs))
 
 
 def _read_training(sources: Training, *, allow_missing: bool) -> tuple[EmbeddingTable, Groups]:
@@ -98,7 +114,8 @@ def _read_training(sources: Training, *, allow_missing: bool) -> tuple[Embedding
     return table, group_rows(spk2utt, table.index, allow_missing=allow_missing)
 
 
-def _read_transform(source: str) -> Matrix:
+def _read_transform(source: str, table: EmbeddingTable) -> Matrix:
+    check_same_model(table.lineage, read_lineage(source, wanted=None))
     transform = read_array(source)
     if transform.ndim != 2:
         raise TableError(f"`{source}` holds a vector, where a transform is wanted")
@@ -116,12 +133,20 @@ def transform(
         front = _load_front(Model(source), table)
         front = replace(front, length_norm=front.length_norm or length_norm)
     else:
-        front = Front(None, _read_transform(source), length_norm)
+        front = Front(None, _read_transform(source, table), length_norm)
     if mean is not None:
         front = replace(front, mean=read_mean(mean, table))
     matrix = front.apply(table.matrix, table.ids)
     info = None if table.info is None else replace(table.info, embedding_dim=matrix.shape[1])
-    write_embeddings(out, EmbeddingTable(table.ids, matrix, info, out))
+    applied = [part for part in (front.mean, front.transform) if part is not None]
+    values = {
+        "transform": hash_bytes(*(part.astype(np.float32).tobytes() for part in applied)),
+        "length_norm": front.length_norm,
+    }
+    inputs = describe_inputs(transform=source, embeddings=embeddings, mean=mean)
+    step = Step("plda transform", values)
+    lineage = table.lineage.then("embeddings", step, inputs=inputs)
+    write_embeddings(out, EmbeddingTable(table.ids, matrix, info, out, lineage))
     return len(table.ids)
 
 
@@ -134,7 +159,7 @@ def adapt(model: Model, embeddings: str, out: str, *, settings: AdaptSettings, t
     )
     adapted = adapt_plda(read_plda(model.plda), front.apply(table.matrix, table.ids), options)
     write_plda(out, adapted, text=text)
-    write_front(out, front, model_hash=embedding_hash(table))
+    write_front(out, front, table.lineage)
     return len(table.ids)
 
 
@@ -144,7 +169,7 @@ def copy(plda: str, out: str, *, smoothing: float, text: bool) -> None:
     write_plda(out, smooth_plda(model, smoothing) if smoothing else model, text=text)
     found = read_front(plda)
     if found is not None and Path(out) != Path(plda):
-        write_front(out, found[0], model_hash=found[1])
+        write_front(out, *found)
 
 
 def score(
@@ -163,7 +188,17 @@ def score(
 
     scorer = PairScorer(plda, sides.enroll.matrix, sides.test.matrix, num_utts=sides.enroll.counts)
     counts = score_list(trials_file, sides, scorer.score, scores_file, allow_missing=allow_missing)
-    write_origin(scores_file, Origin(sides.model_hash, "plda"))
+    step = Step(
+        "plda",
+        {
+            "plda": content_of(model.plda, wanted=None),
+            "smoothing": model.smoothing,
+            "length_norm": length_norm,
+            "front": model.use_front,
+        },
+    )
+    inputs = describe_inputs(plda=model.plda, trials=trials_file, enroll=enroll, test=test)
+    write_lineage([scores_file], Lineage("scores", sides.model, (step,), inputs))
     return counts
 
 
@@ -172,7 +207,6 @@ def _read_sides(
 ) -> Sides:
     """Both sides behind the front, enrolment models averaged there."""
     left, right = read_embedding_pair(enroll, test)
-    check_same_model(left, right)
     front = _load_front(model, left)
     test_side = Side(right.ids, front.apply(right.matrix, right.ids))
     if left is right:
@@ -187,7 +221,7 @@ def _read_sides(
     if models.num_utts is not None:
         counts = read_num_utts(models.num_utts, enroll_side.ids)
         enroll_side = Side(enroll_side.ids, enroll_side.matrix, counts)
-    return Sides(enroll_side, test_side, model_hash=embedding_hash(left) or embedding_hash(right))
+    return Sides(enroll_side, test_side, tables=(left, right))
 
 
 def _project_sides(plda: Plda, sides: Sides, length_norm: LengthNorm) -> Sides:
@@ -244,14 +278,8 @@ def _load_front(model: Model, table: EmbeddingTable) -> Front:
     found = read_front(model.plda) if model.use_front else None
     front = Front()
     if found is not None:
-        front, model_hash = found
-        own = embedding_hash(table)
-        if model_hash is not None and own is not None and own != model_hash:
-            raise SvError(
-                f"`{model.plda}` was trained on embeddings of model {model_hash}, "
-                f"and these are of {own}",
-                hint="extract both with one model, or train the PLDA again",
-            )
+        front, lineage = found
+        check_same_model(lineage, table.lineage)
         logs.info(
             f"in front of the PLDA, from `{front_paths(model.plda)['json']}`: {front.steps()}"
         )

@@ -10,7 +10,7 @@ submission", 2021.
 
 from collections.abc import Mapping, Sequence
 from itertools import repeat
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from sv_cli.backend.score_model import ScoreModel
 from sv_cli.errors import SettingsError, TableError, name_some
 from sv_cli.metrics.cllr import cllr
 from sv_cli.settings.model import Settings, nearest
+from sv_cli.tables.lineage import Lineage
 
 Form = Literal["min", "max", "difference", "ratio"]
 FORMS: tuple[Form, ...] = ("min", "max", "difference", "ratio")
@@ -94,6 +95,9 @@ class Qmf(ScoreModel):
 
     kind: Literal["qmf"] = "qmf"
     features: tuple[Measure, ...]
+    quality_lineage: dict[str, Any] | None = Field(
+        default=None, description="lineage of the measures it was trained on"
+    )
     score_weight: FiniteFloat
     weights: tuple[FiniteFloat, ...]
     offset: FiniteFloat
@@ -111,15 +115,14 @@ class Quality:
     ----------
     ids : sequence of str, length num_utts
     measures : mapping from name to ndarray of float64, shape (num_utts,)
-    model_hash : str or None
-        Of the embedding model, where measures are of embeddings and tell it.
+    lineage : Lineage
     """
 
     def __init__(
-        self, ids: Sequence[str], measures: Mapping[str, Floats], model_hash: str | None = None
+        self, ids: Sequence[str], measures: Mapping[str, Floats], lineage: Lineage | None = None
     ) -> None:
         self.ids = list(ids)
-        self.model_hash = model_hash
+        self.lineage = lineage or Lineage()
         self.measures = dict(measures)
         self._row = {utt: row for row, utt in enumerate(self.ids)}
 

@@ -6,23 +6,25 @@ The table has a header line `utt MEASURE...` and one line an utterance, `utt VAL
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sv_cli.backend.center import check_vectors, magnitudes, subtract_mean
 from sv_cli.backend.qmf import Quality
-from sv_cli.backend.score_origin import (
-    Origin,
-    common_hash,
-    embedding_hash,
-    read_origin,
-    write_origin,
-)
-from sv_cli.backend.sides import read_mean
+from sv_cli.backend.sides import Mean, hash_mean, read_mean
 from sv_cli.errors import SettingsError, TableError, name_some
 from sv_cli.tables.arrays import iterate_arrays
 from sv_cli.tables.embeddings import EmbeddingTable, read_embeddings
+from sv_cli.tables.lineage import (
+    Lineage,
+    Step,
+    check_same_model,
+    describe_inputs,
+    read_lineage,
+    write_lineage,
+)
 from sv_cli.tables.pairs import read_column_blocks
 from sv_cli.tables.specifier import open_output
 from sv_cli.tables.text import (
@@ -91,7 +93,7 @@ def measure_quality(sources: QualitySources) -> tuple[Quality, int]:
         When a measure comes from two sources, or from none.
     """
     columns: dict[str, Column] = {}
-    found, model_hash = _columns(sources)
+    found, lineage = _columns(sources)
     for name, column in found:
         if name in columns:
             raise SettingsError(f"`{name}` comes from two sources")
@@ -105,7 +107,7 @@ def measure_quality(sources: QualitySources) -> tuple[Quality, int]:
     if len(ids) < len(wanted) and (not sources.allow_missing or not ids):
         raise _missing(wanted, filled)
     measures = {name: np.array([column[utt] for utt in ids]) for name, column in filled.items()}
-    return Quality(ids, measures, model_hash), len(wanted) - len(ids)
+    return Quality(ids, measures, lineage), len(wanted) - len(ids)
 
 
 def _missing(wanted: Sequence[str], columns: Mapping[str, Column]) -> TableError:
@@ -118,23 +120,35 @@ def _missing(wanted: Sequence[str], columns: Mapping[str, Column]) -> TableError
     )
 
 
-def _columns(sources: QualitySources) -> tuple[list[tuple[str, Column]], str | None]:
-    """Return the measures by name, and the hash of the model that those of embeddings tell."""
+def _columns(sources: QualitySources) -> tuple[list[tuple[str, Column]], Lineage]:
+    """Return the measures by name, and their lineage."""
     found: list[tuple[str, Column]] = []
-    known: list[tuple[str, str | None]] = []
+    known: list[Lineage] = []
+    values: dict[str, Any] = {}
     for source in sources.inputs:
         if is_data_dir(source):
             found += _of_data_dir(Path(source), sources.frame_shift_ms)
         else:
             table = read_embeddings(source)
-            known.append((source, embedding_hash(table)))
-            found.append(("magnitude", _magnitudes(table, sources.submean)))
+            known.append(table.lineage)
+            mean = None if sources.submean is None else read_mean(sources.submean, table)
+            values["submean"] = hash_mean(mean)
+            found.append(("magnitude", _magnitudes(table, mean)))
     if sources.stats is not None:
-        known.append((sources.stats, read_origin(sources.stats).model_hash))
+        stats = read_lineage(sources.stats, wanted=None)
+        known.append(stats)
+        if stats.steps:
+            values |= {f"cohort {name}": value for name, value in stats.steps[-1].values.items()}
         found += _of_stats(sources.stats)
     found += sources.columns.items()
     found += [(name, read_floats(source, what=name)) for name, source in sources.tables]
-    return found, common_hash(*known)
+    inputs = {f"input {n}": source for n, source in enumerate(sources.inputs, 1)}
+    return found, Lineage(
+        "quality",
+        check_same_model(*known),
+        (Step("qmf measure", values),),
+        inputs=describe_inputs(**inputs, stats=sources.stats, submean=sources.submean),
+    )
 
 
 def _with_models(column: Column, models: Mapping[str, Sequence[str]]) -> Column:
@@ -164,9 +178,9 @@ def _of_data_dir(data: Path, frame_shift_ms: float) -> list[tuple[str, Column]]:
     return found
 
 
-def _magnitudes(table: EmbeddingTable, submean: str | None) -> Column:
-    if submean is not None:
-        subtract_mean(table.matrix, read_mean(submean, table))
+def _magnitudes(table: EmbeddingTable, mean: Mean | None) -> Column:
+    if mean is not None:
+        subtract_mean(table.matrix, mean)
     lengths = magnitudes(table.matrix)
     check_vectors(lengths, table.ids)
     return dict(zip(table.ids, lengths.tolist(), strict=True))
@@ -192,7 +206,7 @@ def write_quality(target: str, quality: Quality) -> None:
         lines.append(" ".join([utt, *(f"{value:.9g}" for value in row)]))
     with open_output(target) as stream:
         stream.write(encode("\n".join(lines) + "\n"))
-    write_origin(target, Origin(quality.model_hash, "qmf measure"))
+    write_lineage([target], quality.lineage)
 
 
 def read_quality(source: str) -> Quality:
@@ -219,7 +233,8 @@ def read_quality(source: str) -> Quality:
         row = next(row for row, utt in enumerate(ids) if first[utt] != row)
         raise TableError(f"`{source}:{row + 2}`: `{ids[row]}` repeats")
     numbers = [_numbers(column[1:], source) for column in columns[1:]]
-    return Quality(ids, dict(zip(header[1:], numbers, strict=True)))
+    lineage = read_lineage(source, wanted=None)
+    return Quality(ids, dict(zip(header[1:], numbers, strict=True)), lineage)
 
 
 def _numbers(fields: Sequence[bytes], source: str) -> NDArray[np.float64]:

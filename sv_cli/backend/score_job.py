@@ -1,17 +1,17 @@
 """Cosines or inner products from tables to tables: listed trials, or the whole rectangle."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sv_cli.atomic import atomic_path
 from sv_cli.backend.cosine import IN_NUMPY, Gemm, Rows, dot_pairs, iterate_dense, select_dense
-from sv_cli.backend.score_origin import Origin, write_origin
-from sv_cli.backend.sides import Side, SideOptions, read_sides
+from sv_cli.backend.sides import Side, SideOptions, Sides, read_sides
 from sv_cli.backend.trial_scores import score_list
 from sv_cli.errors import SettingsError
+from sv_cli.tables.lineage import describe_inputs, write_lineage
 from sv_cli.tables.scores import format_scores, write_parts
 from sv_cli.tables.text import write_table
 from sv_cli.workers import torchrun_rank
@@ -80,7 +80,7 @@ def score_trials(files: Sequence[str], options: SideOptions) -> tuple[int, int]:
 
     allow_missing = options.allow_missing
     counts = score_list(trials_file, sides, score, scores_file, allow_missing=allow_missing)
-    write_origin(scores_file, Origin(sides.model_hash, sides.made_by))
+    _write_lineage(scores_file, sides, trials=trials_file, enroll=enroll, test=test)
     return counts
 
 
@@ -110,7 +110,9 @@ def score_rectangle(
         if limits != Limits():
             raise SettingsError("a `.npy` array is whole; `--top-k` and `--threshold` make a list")
         sides = read_sides(enroll, test, options)
-        return _write_array(target, _part(sides.enroll, share), sides.test, gemm)
+        num_scores = _write_array(target, _part(sides.enroll, share), sides.test, gemm)
+        _write_lineage(target, sides, enroll=enroll, test=test)
+        return num_scores
     sides = read_sides(enroll, test, options)
     tests = _part(sides.test, share)
     num_scores = 0
@@ -124,8 +126,12 @@ def score_rectangle(
             )
 
     write_parts(target, lines())
-    write_origin(target, Origin(sides.model_hash, sides.made_by))
+    _write_lineage(target, sides, enroll=enroll, test=test)
     return num_scores
+
+
+def _write_lineage(target: str, sides: Sides, **inputs: str) -> None:
+    write_lineage([target], replace(sides.lineage, inputs=describe_inputs(**inputs)))
 
 
 def _part(side: Side, share: Share) -> Side:

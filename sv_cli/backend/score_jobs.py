@@ -22,21 +22,41 @@ from sv_cli.backend.calibration_trials import (
 )
 from sv_cli.backend.cross_validation import CrossValidation, tell_held_out
 from sv_cli.backend.fusion import Fusion, fit_fusion
-from sv_cli.backend.qmf import Measure, Qmf, apply_qmf, fit_qmf, parse_features, trial_features
+from sv_cli.backend.qmf import (
+    Measure,
+    Qmf,
+    Quality,
+    apply_qmf,
+    fit_qmf,
+    parse_features,
+    trial_features,
+)
 from sv_cli.backend.quality_file import read_quality
 from sv_cli.backend.score_model import (
     check_scores,
-    origin_of,
     read_score_model,
+    scores_lineage,
     write_score_model,
 )
-from sv_cli.backend.score_origin import Origin, common_hash, fused_hash, read_origin, write_origin
 from sv_cli.backend.scored_trials import (
     read_scored_trials,
 )
 from sv_cli.backend.trial_scores import score_stream
 from sv_cli.errors import SettingsError, TableError, name_some
 from sv_cli.metrics.cllr import cllr
+from sv_cli.tables.lineage import (
+    Lineage,
+    Step,
+    check_same_model,
+    content_of,
+    describe_inputs,
+    differences,
+    embed,
+    fuse_models,
+    read_embedded,
+    read_lineage,
+    write_lineage,
+)
 from sv_cli.tables.pair_join import iterate_joined
 from sv_cli.tables.pair_stream import ById, PairChunk, PairIds
 from sv_cli.tables.scores import iterate_scores, write_chunks, write_parts
@@ -57,10 +77,10 @@ def train_calibration(
     embeddings: str | None = None,
 ) -> int:
     """Fit a calibration, write it, and return the number of trials that it was fitted on."""
-    origin = origin_of(scores, embeddings)
+    lineage = scores_lineage(scores, embeddings)
     scored = read_scored_trials(trials, [scores])
     made = fit_calibration(scored.scores[0], scored.target, method=method, p_target=p_target)
-    write_score_model(model, made.model_copy(update=asdict(origin)))
+    write_score_model(model, made.model_copy(update={"lineage": embed(lineage)}))
     logs.info(
         f"Cllr {made.cllr_before:.4f} before, {made.cllr_after:.4f} after, "
         f"{made.min_cllr:.4f} at best"
@@ -71,12 +91,13 @@ def train_calibration(
 def apply_calibration(model: str, scores: str, out: str, *, embeddings: str | None = None) -> int:
     """Write calibrated scores in the order of the input, and return how many."""
     made = read_score_model(model, Calibration)
-    origin = origin_of(scores, embeddings)
-    check_scores(made, origin, path=model, source=scores)
+    lineage = scores_lineage(scores, embeddings)
+    check_scores(made, lineage, path=model)
     num_done, _ = score_stream(
         iterate_scores(scores), lambda chunk: replace(chunk, score=made.apply(chunk.scores)), out
     )
-    write_origin(out, Origin(origin.model_hash, "calibrate"))
+    inputs = describe_inputs(scores=scores, calibration=model)
+    write_lineage([out], lineage.then("scores", calibration_step(model), inputs=inputs))
     return num_done
 
 
@@ -84,10 +105,10 @@ def make_threshold(
     trials: str, scores: str, out: str, *, at: str, embeddings: str | None = None
 ) -> int:
     """Choose a threshold on labelled scores, write it, and return the number of trials."""
-    origin = origin_of(scores, embeddings)
+    lineage = scores_lineage(scores, embeddings)
     scored = read_scored_trials(trials, [scores])
     made = choose_threshold(scored.scores[0], scored.target, at)
-    write_score_model(out, made.model_copy(update=asdict(origin)))
+    write_score_model(out, made.model_copy(update={"lineage": embed(lineage)}))
     logs.info(f"threshold {made.threshold:.6g}: {expected_errors(made)}")
     return len(scored.target)
 
@@ -107,7 +128,8 @@ def decide_trials(
 ) -> tuple[int, int]:
     """Write `enroll test accept|reject`, and return the numbers of accepted and rejected trials."""
     made = read_score_model(threshold, DecisionThreshold)
-    check_scores(made, origin_of(scores, embeddings), path=threshold, source=scores)
+    lineage = scores_lineage(scores, embeddings)
+    check_scores(made, lineage, path=threshold)
     stream = iterate_scores(scores)
     num_accepted = num_trials = 0
 
@@ -123,6 +145,9 @@ def decide_trials(
             yield encode("".join([f"{one} {other}{word}" for (one, other), word in rows]))
 
     write_parts(out, lines())
+    step = Step("decide", {"threshold": made.threshold})
+    inputs = describe_inputs(scores=scores, threshold=threshold)
+    write_lineage([out], lineage.then("decisions", step, inputs=inputs))
     logs.info(f"threshold {made.threshold:.6g} ({made.at}): {expected_errors(made)}")
     return num_accepted, num_trials - num_accepted
 
@@ -136,11 +161,11 @@ def train_fusion(
     validation: CrossValidation | None = None,
 ) -> int:
     """Fit a fusion, write it, and return the number of trials."""
-    origins = [read_origin(source) for source in sources]
+    lineages = [read_lineage(source, wanted=None) for source in sources]
     scored = read_scored_trials(trials, sources)
     columns = scored.scores.T
     made = fit_fusion(columns, scored.target, scored.names, p_target=p_target)
-    made = made.model_copy(update=_of_systems(origins))
+    made = made.model_copy(update={"lineages": tuple(map(embed, lineages))})
     if validation is not None and validation.num_folds:
         value = tell_held_out(columns, scored, validation, p_target=p_target)
         made = made.model_copy(update={"held_out_cllr": value})
@@ -166,10 +191,11 @@ def split_output(model: str, names: Sequence[str]) -> tuple[Sequence[str], str]:
 def apply_fusion(model: str, sources: Sequence[str], out: str) -> int:
     """Write fused scores in the order of the first table, and return how many."""
     made = read_score_model(model, Fusion)
-    origins = [read_origin(source) for source in sources]
-    for system, (source, origin) in enumerate(zip(sources, origins, strict=True)):
-        check_scores(made.system(system), origin, path=model, source=source)
-    return _write_fused(sources, origins, made.apply, out)
+    lineages = [read_lineage(source, wanted=None) for source in sources]
+    for system, lineage in enumerate(lineages):
+        check_scores(made.system(system), lineage, path=model)
+    step = Step("fuse", {"fusion": content_of(model, wanted=None)})
+    return _write_fused(sources, lineages, made.apply, out, step)
 
 
 def average_scores(sources: Sequence[str], out: str, *, weights: str = "") -> int:
@@ -191,8 +217,9 @@ def average_scores(sources: Sequence[str], out: str, *, weights: str = "") -> in
     if len(sources) < 2:
         raise SettingsError("a mean takes two score tables or more, and the output last")
     shares = _parse_shares(weights, len(sources))
-    origins = [read_origin(source) for source in sources]
-    return _write_fused(sources, origins, lambda rows: rows @ shares, out)
+    lineages = [read_lineage(source, wanted=None) for source in sources]
+    step = Step("fuse mean", {"weights": shares.tolist()})
+    return _write_fused(sources, lineages, lambda rows: rows @ shares, out, step)
 
 
 def _parse_shares(text: str, count: int) -> Floats:
@@ -210,7 +237,11 @@ def _parse_shares(text: str, count: int) -> Floats:
 
 
 def _write_fused(
-    sources: Sequence[str], origins: Sequence[Origin], fuse: Callable[[Floats], Floats], out: str
+    sources: Sequence[str],
+    lineages: Sequence[Lineage],
+    fuse: Callable[[Floats], Floats],
+    out: str,
+    step: Step,
 ) -> int:
     """Write what `fuse` makes of rows of scores (num_trials, num_systems), first table's order."""
     first = iterate_scores(sources[0])
@@ -220,18 +251,16 @@ def _write_fused(
         for chunk, columns in iterate_joined(first, others)
     )
     num_done = write_chunks(out, first.ids, fused)
-    write_origin(out, Origin(fused_hash([each.model_hash for each in origins]), "fuse"))
+    inputs = describe_inputs(**{f"system {n}": source for n, source in enumerate(sources, 1)})
+    steps = [[asdict(each) for each in lineage.steps] for lineage in lineages]
+    step = replace(step, values={**step.values, "systems": steps})
+    write_lineage([out], Lineage("scores", fuse_models(lineages), (step,), inputs))
     return num_done
 
 
-def _of_systems(origins: Sequence[Origin]) -> dict[str, object]:
-    """Return what a fusion records of the origins of its systems."""
-    hashes = [each.model_hash for each in origins]
-    return {
-        "model_hash": fused_hash(hashes),
-        "model_hashes": tuple(hashes),
-        "systems_made_by": tuple(each.made_by for each in origins),
-    }
+def calibration_step(model: str) -> Step:
+    """Return the step of a calibration file."""
+    return Step("calibrate", {"calibration": content_of(model, wanted=None)})
 
 
 @dataclass(frozen=True)
@@ -254,9 +283,9 @@ def train_qmf(
 ) -> int:
     """Fit a quality measure function, write it, and return the number of trials."""
     wanted = parse_features(features)
-    origin = _with_quality(scores, quality)
     scored = read_scored_trials(trials, [scores])
     table = read_quality(quality)
+    lineage = _with_quality(scores, table)
     enroll = table.rows(scored.trials.enroll_ids)[scored.trials.enroll]
     test = table.rows(scored.trials.test_ids)[scored.trials.test]
     forms = trial_features(table, enroll, test, wanted)
@@ -266,7 +295,8 @@ def train_qmf(
         columns = np.column_stack([scored.scores[0], forms])
         value = tell_held_out(columns, scored, validation, **options)
         made = made.model_copy(update={"held_out_cllr": value})
-    write_score_model(model, made.model_copy(update=asdict(origin)))
+    record = {"lineage": embed(lineage), "quality_lineage": embed(table.lineage)}
+    write_score_model(model, made.model_copy(update=record))
     before = cllr(scored.scores[0], scored.target)
     logs.info(f"Cllr {before:.4f} before, {made.cllr:.4f} after")
     return len(scored.target)
@@ -275,24 +305,32 @@ def train_qmf(
 def apply_qmf_model(model: str, scores: str, quality: str, out: str) -> int:
     """Write scores with the quality measures weighed in, and return how many."""
     made = read_score_model(model, Qmf)
-    origin = _with_quality(scores, quality)
-    check_scores(made, origin, path=model, source=scores)
+    table = read_quality(quality)
+    lineage = _with_quality(scores, table)
+    check_scores(made, lineage, path=model)
+    found = differences(read_embedded(made.quality_lineage, model), table.lineage)
+    if made.quality_lineage is not None and table.lineage.steps and found:
+        raise TableError(
+            f"`{model}` was trained on other measures than `{quality}` holds: {'; '.join(found)}",
+            hint="measure both with the same `--submean` and `--stats`",
+        )
     stream = iterate_scores(scores)
-    forms = _Forms(quality, made.features, stream.ids)
+    forms = _Forms(table, made.features, stream.ids)
     num_done, _ = score_stream(
         stream,
         lambda chunk: replace(chunk, score=apply_qmf(made, chunk.scores, forms.of(chunk))),
         out,
     )
-    write_origin(out, Origin(origin.model_hash, "qmf"))
+    step = Step("qmf", {"qmf": content_of(model, wanted=None)})
+    inputs = describe_inputs(scores=scores, quality=quality, qmf=model)
+    write_lineage([out], lineage.then("scores", step, inputs=inputs))
     return num_done
 
 
-def _with_quality(scores: str, quality: str) -> Origin:
-    """Return the origin of scores, or the model that their quality table tells."""
-    found = read_origin(scores)
-    measured = quality, read_origin(quality).model_hash
-    return replace(found, model_hash=common_hash((scores, found.model_hash), measured))
+def _with_quality(scores: str, quality: Quality) -> Lineage:
+    """Return the lineage of scores, with the model of their quality table."""
+    found = read_lineage(scores, wanted=None)
+    return replace(found, model=check_same_model(found, quality.lineage))
 
 
 def draw_calibration_trials(
@@ -327,8 +365,8 @@ def draw_calibration_trials(
 class _Forms:
     """The forms of quality measures that a stream of pairs has."""
 
-    def __init__(self, quality: str, features: Sequence[Measure], ids: PairIds) -> None:
-        self._quality = read_quality(quality)
+    def __init__(self, quality: Quality, features: Sequence[Measure], ids: PairIds) -> None:
+        self._quality = quality
         self._features = features
         self._enroll = ById(ids.enroll, self._quality.rows)
         self._test = ById(ids.test, self._quality.rows)

@@ -1,17 +1,22 @@
 """The small JSON files of trained score models: written whole, versioned, read with checks."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
 
-from sv_cli import logs
 from sv_cli.atomic import atomic_open
-from sv_cli.backend.score_origin import Origin, common_hash, read_origin
 from sv_cli.errors import SettingsError, TableError
 from sv_cli.settings.model import Settings, build_settings
-from sv_cli.tables.specifier import parse_rspecifier
+from sv_cli.tables.lineage import (
+    Lineage,
+    check_same_model,
+    check_same_steps,
+    read_embedded,
+    read_lineage,
+)
 
 VERSION = 1
 
@@ -23,11 +28,8 @@ class ScoreModel(Settings):
 
     kind: str
     version: int = Field(default=VERSION, ge=VERSION, le=VERSION)
-    model_hash: str | None = Field(
-        default=None, description="hash of the embedding model whose scores it was trained on"
-    )
-    made_by: str | None = Field(
-        default=None, description="command that made the scores it was trained on"
+    lineage: dict[str, Any] | None = Field(
+        default=None, description="lineage of the scores it was trained on: model and steps"
     )
     num_target: int = Field(ge=0)
     num_nontarget: int = Field(ge=0)
@@ -55,7 +57,7 @@ def read_score_model(path: str | Path, cls: type[AnyModel]) -> AnyModel:
     TableError
         When the file is missing, is no JSON, is of another kind or version, or lacks a value.
     """
-    values = _read_json(path)
+    values = read_json(path)
     kind = values.get("kind")
     if kind != cls.kind_name:
         raise TableError(
@@ -72,69 +74,41 @@ def read_score_model(path: str | Path, cls: type[AnyModel]) -> AnyModel:
         raise TableError(error.message, hint=error.hint) from error
 
 
-def check_scores(made: ScoreModel, given: Origin, *, path: str | Path, source: str | None) -> None:
-    """Refuse scores of another embedding model, or of another command, than in training.
+def check_scores(made: ScoreModel, given: Lineage, *, path: str | Path) -> None:
+    """Refuse scores of a different model, command or setting than those of the training.
 
-    Scores of unknown origin (out of a pipe, or written by another program) are taken as they
-    are; that their model was not checked is said.
+    Scores of unknown lineage (out of a pipe, or written by another program) are accepted, which
+    is reported.
 
     Raises
     ------
     TableError
         When both are known and differ.
     """
-    if made.model_hash is not None and given.model_hash is None:
-        logs.info(f"`{source}` does not tell its model; that of `{path}` is not checked")
-    elif made.model_hash is not None and given.model_hash != made.model_hash:
-        raise TableError(
-            f"`{path}` was trained on scores of model {made.model_hash[:12]}, `{source}` is of "
-            f"{str(given.model_hash)[:12]}",
-            hint="train it again on scores of the new model",
-        )
-    if None not in (made.made_by, given.made_by) and made.made_by != given.made_by:
-        raise TableError(
-            f"`{path}` was trained on scores of `{made.made_by}`, `{source}` holds scores of "
-            f"`{given.made_by}`",
-            hint="give it scores that went through the same steps",
-        )
+    check_same_steps(read_embedded(made.lineage, str(path)), given, path=path)
 
 
-def origin_of(scores: str, embeddings: str | None = None) -> Origin:
-    """Return the origin of a table of scores, or its model as the embeddings tell it.
+def scores_lineage(scores: str, embeddings: str | None = None) -> Lineage:
+    """Return the lineage of a table of scores; its model may be named by the embeddings.
 
     Raises
     ------
     TableError
-        When the two tell different models, or the embeddings tell none.
+        When both name different models, or the embeddings have no record.
     """
-    found = read_origin(scores)
-    named = str(embeddings), read_model_hash(embeddings)
-    return Origin(common_hash((scores, found.model_hash), named), found.made_by)
-
-
-def read_model_hash(embeddings: str | None) -> str | None:
-    """Return the hash of the model that made a table of embeddings; None for no table.
-
-    Raises
-    ------
-    TableError
-        When the table does not tell its model.
-    """
+    found = read_lineage(scores, wanted=None)
     if embeddings is None:
-        return None
-    beside = parse_rspecifier(embeddings).beside
-    if beside is None or not beside.with_suffix(".json").exists():
+        return found
+    named = read_lineage(embeddings)
+    if named.model is None:
         raise TableError(
-            f"`{embeddings}` does not tell its model", hint="there is no xvector.json beside it"
+            f"the model of `{embeddings}` is unknown", hint="there is no record next to it"
         )
-    path = beside.with_suffix(".json")
-    model_hash = _read_json(path).get("model_hash")
-    if not isinstance(model_hash, str):
-        raise TableError(f"`{path}` has no `model_hash`")
-    return model_hash
+    return replace(found, model=check_same_model(found, named))
 
 
-def _read_json(path: str | Path) -> dict[str, Any]:
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Return the JSON object in a file."""
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

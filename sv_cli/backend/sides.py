@@ -1,33 +1,31 @@
 """Enrolment and test embeddings read and made ready for cosine: centred, averaged, of length 1."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sv_cli import logs
 from sv_cli.backend.center import mean_vector, normalize_length, subtract_mean
-from sv_cli.backend.score_origin import embedding_hash
 from sv_cli.backend.speakers import group_means, group_rows
 from sv_cli.errors import SettingsError, TableError
 from sv_cli.tables.arrays import read_array
 from sv_cli.tables.datadir import invert
 from sv_cli.tables.embeddings import (
     EmbeddingTable,
-    check_same_model,
+    check_same_embeddings,
     read_embedding_pair,
     read_embeddings,
 )
+from sv_cli.tables.lineage import Lineage, Step, check_same_model, hash_bytes, read_lineage
 from sv_cli.tables.text import read_spk2utt, read_table
 
 Average = Literal["embeddings", "unit", "scores"]
 Mean = NDArray[np.float64]
-# The command that made scores, as their origin has it.
-COSINE, INNER_PRODUCT = "score", "score --inner-product"
 
 
 @dataclass(frozen=True)
@@ -97,8 +95,6 @@ class Sides:
 
     Attributes
     ----------
-    model_hash : str or None
-        Of the embedding model, where a table tells it.
     inner_product : bool
         Whether the rows are as long as they were, not of length 1.
     """
@@ -107,13 +103,28 @@ class Sides:
     test: Side
     mean: Mean | None = None
     tables: tuple[EmbeddingTable, ...] = ()
-    model_hash: str | None = None
     inner_product: bool = False
 
     @property
-    def made_by(self) -> str:
-        """What scores of these sides are made by, for their origin."""
-        return INNER_PRODUCT if self.inner_product else COSINE
+    def model(self) -> Mapping[str, Any] | None:
+        """The embedding model; None where no table names it."""
+        return check_same_model(*(table.lineage for table in self.tables))
+
+    @property
+    def lineage(self) -> Lineage:
+        """The lineage of scores of these sides."""
+        transforms = [
+            step.values.get("transform")
+            for step in (self.tables[0].lineage.steps if self.tables else ())
+            if step.command == "plda transform"
+        ]
+        values = {
+            "inner_product": self.inner_product,
+            "submean": hash_mean(self.mean),
+            "transforms": transforms,
+        }
+        source = self.tables[0].source if self.tables else ""
+        return Lineage("scores", self.model, (Step("score", values),), source=source)
 
     def make_ready(
         self, matrix: NDArray[np.float32], ids: Sequence[str], *, what: str = "embeddings"
@@ -133,15 +144,21 @@ def read_mean(source: str, *tables: EmbeddingTable) -> Mean:
     if names_embeddings(source):
         training = read_embeddings(source)
         if tables:
-            check_same_model(*tables, training)
+            check_same_embeddings(*tables, training)
         logs.info(f"subtracting the mean of {len(training.ids)} embeddings of `{source}`")
         return mean_vector(training.matrix)
+    check_same_model(*(table.lineage for table in tables), read_lineage(source, wanted=None))
     mean = read_array(source)
     if mean.ndim != 1:
         raise TableError(f"`{source}` holds a matrix, where a mean vector is wanted")
     if not np.isfinite(mean).all():
         raise TableError(f"`{source}` holds NaN or infinite values")
     return mean.astype(np.float64)
+
+
+def hash_mean(mean: Mean | None) -> str | None:
+    """Return what identifies a mean vector, at the precision of a file; None for no mean."""
+    return None if mean is None else hash_bytes(mean.astype(np.float32).tobytes())
 
 
 def names_embeddings(source: str) -> bool:
@@ -182,8 +199,7 @@ def read_sides(enroll: str, test: str, options: SideOptions | None = None) -> Si
     test_side = Side(right.ids, right.matrix)
     if models is None:
         models = test_side if right is left else Side(left.ids, left.matrix)
-    model_hash = embedding_hash(left) or embedding_hash(right)
-    return Sides(models, test_side, mean, tables, model_hash, inner_product)
+    return Sides(models, test_side, mean, tables, inner_product)
 
 
 def _takes_inner_product(tables: Sequence[EmbeddingTable], options: SideOptions) -> bool:

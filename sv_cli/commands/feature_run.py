@@ -57,6 +57,7 @@ class FeatureRun:
                 replace(job, text=spec.text),
                 mine,
                 spec,
+                data=self.data,
                 num_procs=self.num_procs,
                 resume=self.resume,
                 force=self.force,

@@ -50,9 +50,9 @@ def train(
     \b
     See also: plda score, plda adapt, plda lda, mean
     """
-    from sv_cli.backend import plda_jobs
+    from sv_cli.backend import plda_front, plda_jobs
 
-    refuse_overwrite(plda, force=force)
+    plda_front.refuse_overwrite_plda(plda, force=force)
     sources = plda_jobs.Training(spk2utt, embeddings, mean, lda)
     groups = plda_jobs.train(sources, plda, settings, text=text, allow_missing=allow_missing)
     what = f"trained a PLDA of {len(groups.ids)} speakers, {groups.counts.sum()} embeddings"
@@ -152,9 +152,9 @@ def adapt(
     \b
     See also: plda train, plda score
     """
-    from sv_cli.backend import plda_jobs
+    from sv_cli.backend import plda_front, plda_jobs
 
-    refuse_overwrite(out, force=force)
+    plda_front.refuse_overwrite_plda(out, force=force)
     job = plda_jobs.Model(plda, mean=mean, use_front=not no_front)
     num_done = plda_jobs.adapt(job, embeddings, out, settings=settings, text=text)
     finish(f"adapted a PLDA to {num_done} embeddings", done=num_done)
@@ -180,9 +180,9 @@ def copy(
     \b
     See also: plda train, plda adapt
     """
-    from sv_cli.backend import plda_jobs
+    from sv_cli.backend import plda_front, plda_jobs
 
-    refuse_overwrite(out, force=force)
+    plda_front.refuse_overwrite_plda(out, force=force)
     plda_jobs.copy(plda, out, smoothing=smoothing, text=text)
     finish("copied a PLDA", done=1)
 

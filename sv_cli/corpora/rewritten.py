@@ -65,7 +65,8 @@ class AudioFiles:
             Rewrite(name, rx, file_of(self.folder, name, self.format), changes[name])
             for name, rx in wav.items()
         ]
-        begin(self.folder, tasks, resume=self.resume, force=self.force)
+        root = self.audio_root
+        begin(self.folder, tasks, resume=self.resume, force=self.force, audio_root=root)
         skipped = rewrite_all(
             tasks, num_procs=self.num_procs, resume=self.resume, audio_root=self.audio_root
         )

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from sv_cli.atomic import atomic_open
+from sv_cli.audio.info import hash_sources
 from sv_cli.audio.notices import collect
 from sv_cli.checkpoints.onnx_file import load_any_model
 from sv_cli.errors import SvError
@@ -51,6 +52,8 @@ class ExtractJob:
         Where relative paths start.
     feats : str or None
         Rspecifier of features to read in place of recordings.
+    feats_content : str or None
+        Hash of these features.
     """
 
     model: str
@@ -60,16 +63,21 @@ class ExtractJob:
     device: str = "auto"
     audio_root: str | None = None
     feats: str | None = None
+    feats_content: str | None = None
 
     def fingerprint(self, utterances: Sequence[Utterance]) -> str:
         """Return a digest of all that a part follows from, but the samples."""
         form = [self.form.precision, self.form.fused]
-        values = [self.model_hash, self.settings.identity(), form, self.audio_root, self.feats]
+        feats = [self.feats, self.feats_content]
+        values = [self.model_hash, self.settings.identity(), form, self.audio_root, feats]
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
-        for u in utterances:
-            name = repr((u.utt, u.rx, u.start, u.end, u.channel))
-            digest.update(name.encode("utf-8", "surrogateescape"))
+        for utterance in utterances:
+            digest.update(repr(utterance).encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
+
+    def sources(self, utterances: Sequence[Utterance]) -> str:
+        """Return a digest that changes when a recording is replaced or vanishes."""
+        return hash_sources(utterances, self.audio_root)
 
 
 @dataclass
@@ -93,7 +101,7 @@ class PartMaker:
 
     def make(self, utterances: Sequence[Utterance], archive: Path | None) -> Part:
         """Return a part; with an archive it is taken from there, or left there."""
-        fingerprint = self.job.fingerprint(utterances)
+        fingerprint = self.job.fingerprint(utterances) + self.job.sources(utterances)
         if archive is not None:
             stored = read_part(archive, fingerprint)
             if stored is not None:
@@ -157,7 +165,7 @@ def make_parts(
             if number % world_size == rank:
                 yield maker.make(utterances, archive)
             elif rank == 0:
-                yield _wait_for(archive, job.fingerprint(utterances))
+                yield _wait_for(maker, utterances, archive)
     elif num_procs > 1 and len(lists) > 1:
         yield from _in_workers(job, lists, folder, num_procs)
     else:
@@ -201,11 +209,12 @@ def _read_feats(table: ArrayTable, utt: str) -> tuple[str, NDArray[Any] | SvErro
         return utt, error
 
 
-def _wait_for(archive: Path | None, fingerprint: str) -> Part:
+def _wait_for(maker: PartMaker, utterances: Sequence[Utterance], archive: Path | None) -> Part:
+    """Return a part that another process makes; one of other recordings or settings is replaced."""
     assert archive is not None
-    while (part := read_part(archive, fingerprint)) is None:
+    while not archive.with_suffix(".json").exists():
         time.sleep(_POLL_SECONDS)
-    return part
+    return maker.make(utterances, archive)
 
 
 _maker: PartMaker | None = None

@@ -26,11 +26,19 @@ from sv_cli.extraction.device import choose_device
 from sv_cli.extraction.extractor import NUM_SAMPLES_TRIED, Extractor
 from sv_cli.extraction.job import ExtractJob, Part, make_parts, split_parts
 from sv_cli.extraction.settings import ExtractSettings
+from sv_cli.features.frontend import check_features
 from sv_cli.features.sources import open_source, take_shard
 from sv_cli.lock import lock_file, lock_folder
 from sv_cli.tables.arrays import ArrayTable, ArrayWriter, iterate_arrays
 from sv_cli.tables.datadir import Utterance
-from sv_cli.tables.embeddings import write_model_info
+from sv_cli.tables.lineage import (
+    Lineage,
+    Step,
+    content_of,
+    describe_inputs,
+    read_lineage,
+    write_lineage,
+)
 from sv_cli.tables.specifier import ReadSpec, WriteSpec, parse_rspecifier, parse_wspecifier
 from sv_cli.tables.text import sort_key, sort_keys
 from sv_cli.workers import torchrun_rank
@@ -86,15 +94,16 @@ class Made:
         As they are finished, in the order of the utterances.
     total : int or None
         How many utterances they hold, where it is known.
-    fingerprint : str
-        Of all that the table follows from.
+    job, utterances : ExtractJob, sequence of Utterance
+        What the table follows from; None for a stream.
     before : Outcome or None
         Of the table that stands and to which the parts are added.
     """
 
     parts: Generator[Part, None, None]
     total: int | None = None
-    fingerprint: str = ""
+    job: ExtractJob | None = None
+    utterances: Sequence[Utterance] = ()
     before: Outcome | None = None
 
 
@@ -112,6 +121,8 @@ def run_extraction(run: ExtractRun) -> Outcome | None:
     if spec is not None:
         _refuse_what_needs_recordings(run)
     loaded = load_any_model(run.model)
+    if spec is not None:
+        check_features(read_lineage(run.data, wanted="feats.scp"), loaded.frontend)
     device = choose_device(run.device)
     encoder = loaded.encoder.to(device)
     extractor = Extractor(encoder, loaded.frontend, run.settings, device=device)
@@ -123,7 +134,7 @@ def run_extraction(run: ExtractRun) -> Outcome | None:
             raise TableError(f"`{run.data}` names no utterances")
         job = _settle(run, extractor, loaded, utterances, feats)
         mine = take_shard(utterances, num_shards=run.num_shards, shard=run.shard)
-        before = output.finished(job.fingerprint(mine))
+        before = output.finished(job, mine)
         if before is not None and not before.skipped:
             logs.info(f"`{run.out}` is complete already")
             return before
@@ -135,7 +146,7 @@ def run_extraction(run: ExtractRun) -> Outcome | None:
             job, lists, output.open_folder(), extractor=extractor,
             num_procs=run.num_procs, rank=output.rank, world_size=output.world_size,
         )  # fmt: skip
-        made = Made(parts, len(wanted), job.fingerprint(mine), before)
+        made = Made(parts, len(wanted), job, mine, before)
         return output.write(made, loaded)
 
 
@@ -168,7 +179,10 @@ def _settle(
     form = extractor.settle(samples)
     logs.info(f"precision {form}", precision=form.precision)
     model, model_hash = str(loaded.path), loaded.info.model_hash
-    return ExtractJob(model, model_hash, run.settings, form, run.device, run.audio_root, feats)
+    content = None if feats is None else content_of(feats, wanted="feats.scp")
+    return ExtractJob(
+        model, model_hash, run.settings, form, run.device, run.audio_root, feats, content
+    )
 
 
 @contextmanager
@@ -200,7 +214,7 @@ def _run_stream(
             "an archive of features is read once and in one process: no `--resume`, no shards",
             hint="give an scp",
         )
-    output.finished("")
+    output.finished()
     parts = _stream_parts(extractor, iterate_arrays(run.data))
     return output.write(Made(parts), loaded)
 
@@ -247,17 +261,21 @@ class _Output:
             return nullcontext()
         return lock_file(beside, command="extract")
 
-    def finished(self, fingerprint: str) -> Outcome | None:
+    def finished(
+        self, job: ExtractJob | None = None, utterances: Sequence[Utterance] = ()
+    ) -> Outcome | None:
         """Return the outcome that stands already; refuse to write over another one."""
         outputs = [Path(name) for name in (self.spec.ark, self.spec.scp) if name]
         stands = self._done is not None and all(path.exists() for path in (self._done, *outputs))
         if self.run.resume and self._done is not None and stands:
             record = json.loads(self._done.read_text(encoding="utf-8"))
-            if record["fingerprint"] == fingerprint:
+            read_lineage(self.run.out)  # refuses a table that is not what was written
+            if job and record["fingerprint"] == self._fingerprint(job, utterances):
                 return Outcome(record["done"], record["skipped"])
             if not self.run.force:
                 raise SvError(
-                    f"`{self.run.out}` holds embeddings of another model, data or settings",
+                    f"`{self.run.out}` holds embeddings of another model, data or settings, or of "
+                    "recordings that were replaced since",
                     hint="`--force` writes them again, or choose another directory",
                 )
         if self.spec.beside is not None and self.rank == 0:
@@ -265,6 +283,12 @@ class _Output:
             if self._done is not None:
                 self._done.unlink(missing_ok=True)
         return None
+
+    def _fingerprint(self, job: ExtractJob, utterances: Sequence[Utterance]) -> str:
+        """Return a digest of the job, and of the recordings that have a row in the table."""
+        there = set(ArrayTable(str(self.spec.scp)).keys())
+        done = [utterance for utterance in utterances if utterance.utt in there]
+        return job.fingerprint(utterances) + job.sources(done)
 
     def left_out(self, utterances: Sequence[Utterance]) -> list[Utterance]:
         """Return those that were skipped when the table was written."""
@@ -294,9 +318,17 @@ class _Output:
                 pass
             return None
         outcome = self._write_table(made)
-        write_model_info(self.run.out, describe_embeddings(loaded.info, self.run.settings))
+        lineage = Lineage(
+            "embeddings",
+            asdict(describe_embeddings(loaded.info, self.run.settings)),
+            (Step("extract"),),
+            describe_inputs(model=str(loaded.path), data=self.run.data),
+            {**self.run.settings.identity(), **asdict(outcome)},
+        )
+        write_lineage([self.spec.ark, self.spec.scp], lineage)
         if self.folder is not None and self._done is not None:
-            values = {"fingerprint": made.fingerprint, **asdict(outcome)}
+            fingerprint = self._fingerprint(made.job, made.utterances) if made.job else ""
+            values = {"fingerprint": fingerprint, **asdict(outcome)}
             with atomic_open(self._done) as stream:
                 json.dump(values, stream)
             shutil.rmtree(self.folder / ".parts", ignore_errors=True)

@@ -1,17 +1,16 @@
 """Is it the same speaker? Two recordings, one score, and a decision where a threshold is known."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sv_cli import logs
 from sv_cli.backend.calibration import Calibration, DecisionThreshold
 from sv_cli.backend.score_model import check_scores, read_score_model
-from sv_cli.backend.score_origin import Origin
-from sv_cli.backend.sides import COSINE, INNER_PRODUCT
 from sv_cli.errors import SettingsError
 from sv_cli.extraction.api import SpeakerModel
+from sv_cli.tables.lineage import Lineage, Step
 
 Made = TypeVar("Made", Calibration, DecisionThreshold)
 
@@ -106,6 +105,11 @@ def _number_or_file(given: str, model: SpeakerModel, *, is_calibrated: bool) -> 
 
 def _read(path: str, kind: type[Made], model: SpeakerModel) -> Made:
     made = read_score_model(path, kind)
-    made_by = INNER_PRODUCT if model.info.inner_product else COSINE
-    check_scores(made, Origin(model.info.model_hash, made_by), path=path, source="the model")
+    values: dict[str, Any] = {
+        "inner_product": model.info.inner_product,
+        "submean": None,
+        "transforms": [],
+    }
+    lineage = Lineage("scores", asdict(model.info), (Step("score", values),), source="the model")
+    check_scores(made, lineage, path=path)
     return made

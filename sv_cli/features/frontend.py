@@ -1,12 +1,17 @@
 """Named front-ends: the way from samples to the input of a model, carried along with it."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from sv_cli import logs
+from sv_cli.errors import TableError
 from sv_cli.features.cmn import normalize_columns
 from sv_cli.features.fbank import Fbank, num_frames
 from sv_cli.features.mel import mel_spectrogram, num_centred_frames
-from sv_cli.features.settings import FrontendSettings
+from sv_cli.features.settings import FbankSettings, FrontendSettings
+from sv_cli.tables.lineage import Lineage
 
 
 class Frontend(nn.Module):
@@ -54,3 +59,47 @@ class Frontend(nn.Module):
     def normalize(self, features: Tensor) -> Tensor:
         """Apply the normalisation alone, for features that were read from disk."""
         return normalize_columns(features, self.settings)
+
+
+def check_features(features: Lineage, frontend: FrontendSettings) -> None:
+    """Refuse features that were not made by the front-end of a model.
+
+    Features of unknown lineage are accepted, which is reported.
+
+    Raises
+    ------
+    TableError
+        Names each setting that differs, with both values.
+    """
+    if features.command != "make-fbank":
+        logs.info(f"the front-end of `{features.source}` is unknown: it is not compared")
+        return
+    made = FbankSettings(**features.steps[-1].values)
+    if frontend.kind != "fbank":
+        found = [f"log-Mel features, the model takes those of kind {frontend.kind}"]
+    else:
+        one, two = (_compared(each) for each in (made, frontend))
+        two["dither"] = 0.0  # training alone has dither
+        found = [
+            f"{name} {one[name]}, not {two[name]}"
+            for name in one
+            if name in two and one[name] != two[name]
+        ]
+    if found:
+        raise TableError(
+            f"`{features.source}` holds features of another front-end than the model's: "
+            + "; ".join(found),
+            hint="make them again with the settings of the model, or extract from recordings",
+        )
+
+
+def _compared(settings: FbankSettings) -> dict[str, Any]:
+    """Return the values that change features; edges in Hz."""
+    values = {name: getattr(settings, name) for name in FbankSettings.model_fields}
+    values["high_freq"] = settings.high_freq_hz
+    unused = {"subtract_mean"}  # the model's own normalisation makes up for it
+    if settings.window_type != "blackman":
+        unused.add("blackman_coeff")
+    if not settings.use_energy:
+        unused |= {"raw_energy", "energy_floor"}
+    return {name: value for name, value in values.items() if name not in unused}

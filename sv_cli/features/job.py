@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sv_cli.audio.info import hash_sources
 from sv_cli.audio.read import read_waveform
 from sv_cli.errors import AudioError
 from sv_cli.features.fbank import fbank, log_energy
@@ -94,3 +95,7 @@ class FeatureJob:
         for utterance in utterances:
             digest.update(repr(utterance).encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
+
+    def sources(self, utterances: Iterable[Utterance]) -> str:
+        """Return a digest that changes when a recording is replaced or vanishes."""
+        return hash_sources(utterances, self.audio_root)

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from sv_cli import logs
@@ -17,6 +17,7 @@ from sv_cli.features.parts import Part, make_parts, make_share
 from sv_cli.features.pieces import copy_pieces, offsets_of, pieces_of
 from sv_cli.lock import lock_file
 from sv_cli.tables.datadir import Utterance
+from sv_cli.tables.lineage import Lineage, Step, describe_inputs, write_lineage
 from sv_cli.tables.specifier import WriteSpec, open_output
 from sv_cli.tables.text import write_table
 from sv_cli.workers import torchrun_rank
@@ -26,6 +27,8 @@ from sv_cli.workers import torchrun_rank
 class Made:
     """What was written: frames of each utterance, how many were left out, under which digest.
 
+    `sources` is a digest of the recordings of the utterances that were not left out.
+
     `size` is that of the archive in bytes; `offsets` are those of its objects, kept only where
     utterances were left out, so that these can be added.
     """
@@ -33,6 +36,7 @@ class Made:
     fingerprint: str
     frames: dict[str, int]
     skipped: int
+    sources: str = ""
     size: int = 0
     offsets: dict[str, int] = field(default_factory=dict)
 
@@ -42,14 +46,20 @@ def make_table(
     utterances: Sequence[Utterance],
     spec: WriteSpec,
     *,
+    data: str,
     num_procs: int = 1,
     resume: bool = False,
     force: bool = False,
 ) -> Made | None:
     """Compute every utterance and write the table; the files appear whole, the scp last.
 
-    Beside a table in a file stands `NAME.json`: what it was made from, written last of all. Under
-    torchrun the processes share the work; all but the first give None.
+    A table in a file gets a record of its lineage, and `.NAME.resume.json`, from which `resume`
+    starts. Under torchrun the processes share the work; all but the first return None.
+
+    Parameters
+    ----------
+    data : str
+        What names the recordings, for the lineage.
 
     Raises
     ------
@@ -65,10 +75,15 @@ def make_table(
     if spec.beside is None:
         with tempfile.TemporaryDirectory() as temporary:
             return _join(job, utterances, spec, Path(temporary), num_procs)
-    record = Path(spec.ark).with_suffix(".json")
+    record = Path(spec.ark).with_name(f".{Path(spec.ark).name}.resume.json")
     outputs = [Path(name) for name in (spec.ark, spec.scp) if name]
     there = resume and all(path.exists() for path in outputs)
     before = _read_record(record, Path(spec.ark), fingerprint) if there else None
+    if before is not None and before.sources != _sources(job, utterances, before):
+        raise SvError(
+            f"`{spec.ark}` was made of recordings that were replaced since",
+            hint="`--force` without `--resume` makes it again",
+        )
     if before is not None and not before.skipped:
         logs.info(f"`{spec.ark}` is complete already")
         return before if rank == 0 else None
@@ -88,9 +103,18 @@ def make_table(
         else:
             parts = make_parts(job, wanted, folder, num_procs=num_procs, world_size=world_size)
             made = _add(before, [u.utt for u in utterances], parts, spec, record)
+            made = replace(made, sources=_sources(job, utterances, made))
         with atomic_open(record) as stream:
-            json.dump(asdict(made) | {"settings": job.settings.model_dump()}, stream)
+            json.dump(asdict(made), stream)
+        write_lineage([spec.ark, spec.scp], _lineage(job, made, data))
     return made
+
+
+def _lineage(job: FeatureJob, made: Made, data: str) -> Lineage:
+    kind = "features" if job.command == "make-fbank" else "vad"
+    notes = {"utterances": len(made.frames), "skipped": made.skipped, "seed": job.seed}
+    step = Step(job.command, job.settings.model_dump(mode="json"))
+    return Lineage(kind, None, (step,), describe_inputs(data=data), notes)
 
 
 def _left_out(before: Made, utterances: Sequence[Utterance]) -> list[Utterance]:
@@ -145,7 +169,12 @@ def _join(
     if spec.scp:
         write_table(spec.scp, places)
     offsets = {utt: int(place.rpartition(":")[2]) for utt, place in places} if skipped else {}
-    return Made(job.fingerprint(utterances), frames, len(skipped), start, offsets)
+    made = Made(job.fingerprint(utterances), frames, len(skipped), "", start, offsets)
+    return replace(made, sources=_sources(job, utterances, made))
+
+
+def _sources(job: FeatureJob, utterances: Sequence[Utterance], made: Made) -> str:
+    return job.sources([each for each in utterances if each.utt in made.frames])
 
 
 def _add(
@@ -176,19 +205,18 @@ def _add(
         write_table(spec.scp, [(utt, f"{spec.ark}:{offset}") for utt, offset in offsets.items()])
     frames = {utt: frames[utt] for utt in pieces}
     size = sum(piece.stop - piece.start for piece in pieces.values())
-    return Made(before.fingerprint, frames, num_skipped, size, offsets if num_skipped else {})
+    kept = offsets if num_skipped else {}
+    return Made(before.fingerprint, frames, num_skipped, "", size, kept)
 
 
 def _read_record(path: Path, ark: Path, fingerprint: str) -> Made | None:
     """Return what was made, if it is this; without places what was skipped cannot be added."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        del values["settings"]
         made = Made(**values)
         num_bytes = ark.stat().st_size
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if made.fingerprint != fingerprint:
+    if made.fingerprint != fingerprint or made.size != num_bytes:
         return None
-    fits = not made.skipped or (len(made.offsets) == len(made.frames) and made.size == num_bytes)
-    return made if fits else None
+    return made if not made.skipped or len(made.offsets) == len(made.frames) else None

@@ -99,10 +99,10 @@ def _when_others_are_done(
 ) -> Generator[Part, None, None]:
     """Give parts as they appear; torchrun ends this process when another one fails."""
     for number, utterances in enumerate(lists):
-        archive, fingerprint = _archive(folder, number), job.fingerprint(utterances)
-        while (part := _read_record(archive.with_suffix(".json"), archive, fingerprint)) is None:
+        archive = _archive(folder, number)
+        while not archive.with_suffix(".json").exists():
             time.sleep(_POLL_SECONDS)
-        yield part
+        yield make_part(job, utterances, archive)
 
 
 def _in_this_process(
@@ -124,7 +124,7 @@ def _in_workers(
 
 def make_part(job: FeatureJob, utterances: Sequence[Utterance], archive: Path) -> Part:
     """Make one part unless it stands already; return its record."""
-    fingerprint = job.fingerprint(utterances)
+    fingerprint = job.fingerprint(utterances) + job.sources(utterances)
     record = archive.with_suffix(".json")
     part = _read_record(record, archive, fingerprint)
     if part is not None:

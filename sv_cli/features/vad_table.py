@@ -7,12 +7,13 @@ import torch
 
 from sv_cli import logs
 from sv_cli.atomic import refuse_overwrite
-from sv_cli.errors import SvError
+from sv_cli.errors import SvError, TableError
 from sv_cli.features.making import Made
 from sv_cli.features.settings import VadSettings
 from sv_cli.features.vad import energy_vad
 from sv_cli.lock import lock_file
 from sv_cli.tables.arrays import ArrayWriter, iterate_arrays
+from sv_cli.tables.lineage import Lineage, Step, describe_inputs, read_lineage, write_lineage
 from sv_cli.tables.specifier import WriteSpec
 
 
@@ -35,6 +36,12 @@ def decide_from_features(
 def _decide(rspecifier: str, spec: WriteSpec, settings: VadSettings) -> Made:
     frames: dict[str, int] = {}
     skipped = 0
+    lineage = read_lineage(rspecifier, wanted="feats.scp")
+    if lineage.command == "make-fbank" and not lineage.steps[-1].values["use_energy"]:
+        raise TableError(
+            f"`{rspecifier}`: the first column is not the log energy",
+            hint="make the features with `--use-energy`, or decide from recordings",
+        )
     features = iterate_arrays(rspecifier, wanted="feats.scp")
     with ArrayWriter(spec.source, wanted="vad") as writer:
         for utt, array in features:
@@ -47,4 +54,7 @@ def _decide(rspecifier: str, spec: WriteSpec, settings: VadSettings) -> Made:
             frames[utt] = len(array)
         if not frames:
             raise SvError(f"`{rspecifier}` holds no features")
+    step = Step("make-vad", settings.model_dump(mode="json"))
+    inputs = describe_inputs(features=rspecifier)
+    write_lineage([spec.ark, spec.scp], Lineage("vad", None, (step,), inputs))
     return Made("", frames, skipped + features.skipped)

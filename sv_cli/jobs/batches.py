@@ -20,6 +20,7 @@ from sv_cli.jobs.settings import JobSettings
 from sv_cli.jobs.state import Failure, JobState
 from sv_cli.jobs.tally import Tally
 from sv_cli.tables.embeddings import EmbeddingTable, ModelInfo, write_embeddings
+from sv_cli.tables.lineage import embed
 
 
 class Batches:
@@ -43,7 +44,7 @@ class Batches:
         size = settings.commit_every
         batches = [new[start : start + size] for start in range(0, len(new), size)]
         with (
-            closing(self._extract(loaded, batches)) as parts,
+            closing(self._extract(loaded, batches, scorer)) as parts,
             logs.progress("recordings", total=len(new)) as progress,
         ):
             for batch, part in zip(batches, parts, strict=True):
@@ -51,13 +52,13 @@ class Batches:
                 progress.advance(len(batch))
 
     def _extract(
-        self, loaded: LoadedModel, batches: Sequence[Sequence[Incoming]]
+        self, loaded: LoadedModel, batches: Sequence[Sequence[Incoming]], scorer: Scorer
     ) -> Generator[Part, None, None]:
         settings = self.settings
         device = choose_device(settings.device)
         encoder = loaded.encoder.to(device)
         extractor = Extractor(encoder, loaded.frontend, settings.extract, device=device)
-        form = self._form(extractor, loaded, batches[0])
+        form = self._form(extractor, scorer, batches[0])
         extractor = Extractor(encoder, loaded.frontend, settings.extract, device=device, form=form)
         job = ExtractJob(
             str(loaded.path), loaded.info.model_hash, settings.extract, form, settings.device,
@@ -66,7 +67,7 @@ class Batches:
         lists = [[each.utterance for each in batch] for batch in batches]
         return make_parts(job, lists, None, extractor=extractor, num_procs=settings.num_procs)
 
-    def _form(self, extractor: Extractor, loaded: LoadedModel, first: Sequence[Incoming]) -> Form:
+    def _form(self, extractor: Extractor, scorer: Scorer, first: Sequence[Incoming]) -> Form:
         """Return the precision that the first run of the job settled on."""
         items = extractor.read_utterances(
             [each.utterance for each in first[:NUM_SAMPLES_TRIED]],
@@ -74,8 +75,9 @@ class Batches:
         )
         form = extractor.settle(extractor.usable_features(items, is_feats=False))
         values = {
-            "model": loaded.info.model_hash,
-            **self.settings.identity(),
+            "lineage": embed(scorer.lineage),
+            "enroll_spk2utt": self.settings.enroll_spk2utt,
+            "extract": self.settings.extract.identity(),
             "form": [form.precision, form.fused],
         }
         noted = self.state.check_identity(values)["form"]

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from sv_cli.audio.info import FileState, file_state
 from sv_cli.errors import TableError
 from sv_cli.features.sources import open_source
 from sv_cli.tables.datadir import Utterance
-from sv_cli.tables.specifier import is_pipe, strip_offset
+from sv_cli.tables.specifier import is_pipe
 from sv_cli.tables.text import sort_key
 
-Form = tuple[int, int] | None  # bytes and time of change (ns) of a file; None for pipes, no file
+Form = FileState
 
 
 @dataclass(frozen=True)
@@ -55,16 +56,7 @@ def list_incoming(
 
 def form_of(utterance: Utterance, audio_root: str | None) -> Form:
     """Return the form that the file of a recording has now."""
-    if is_pipe(utterance.rx) or utterance.rx == "-":
-        return None
-    root = Path(audio_root) if audio_root else Path()
-    for name in (utterance.rx, strip_offset(utterance.rx)):
-        try:
-            status = (root / name).stat()
-            return status.st_size, status.st_mtime_ns
-        except OSError:
-            continue
-    return None
+    return file_state(utterance.rx, audio_root)
 
 
 def is_settled(form: Form, seen: tuple[Form, float] | None, *, settle_seconds: float) -> bool:

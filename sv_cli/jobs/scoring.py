@@ -5,6 +5,7 @@ Each recording is scored alone, so that its scores do not depend on which others
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +17,16 @@ from sv_cli.backend.asnorm import (
     check_deviation,
     cohort_stats,
 )
+from sv_cli.backend.asnorm_job import NormOptions, asnorm_step
 from sv_cli.backend.calibration import Calibration, DecisionThreshold
 from sv_cli.backend.cosine import dot_pairs
-from sv_cli.backend.score_model import check_scores, read_score_model
-from sv_cli.backend.score_origin import Origin, common_hash, embedding_hash
+from sv_cli.backend.score_jobs import calibration_step
+from sv_cli.backend.score_model import AnyModel, check_scores, read_score_model
 from sv_cli.backend.sides import SideOptions, read_sides
 from sv_cli.errors import TableError, name_some
 from sv_cli.jobs.settings import JobSettings
 from sv_cli.tables.embeddings import ModelInfo, read_embeddings
+from sv_cli.tables.lineage import Lineage, Step, check_same_model
 from sv_cli.tables.text import encode
 from sv_cli.tables.trials import read_trials
 
@@ -50,24 +53,41 @@ class Scorer:
             settings.submean, settings.enroll_spk2utt, inner_product=info.inner_product
         )
         sides = read_sides(settings.enroll, settings.enroll, options)
-        model_hash = info.model_hash
-        common_hash((settings.model, model_hash), (settings.enroll, sides.model_hash))
+        model = Lineage(model=asdict(info), source=settings.model)
+        check_same_model(model, *(table.lineage for table in sides.tables))
         self.enroll, self._sides = sides.enroll, sides
         self._top_n = settings.top_n
-        self._cohort = None if settings.cohort is None else self._read_cohort(settings, model_hash)
+        self._cohort = None if settings.cohort is None else self._read_cohort(settings, model)
         self._stats: CohortStats | None = None
         if self._cohort is not None:
             self._stats = cohort_stats(self.enroll.matrix, self._cohort, top_n=self._top_n)
             check_deviation(self._stats, self.enroll.ids, what="enrolled")
-        origin = Origin(model_hash, sides.made_by if settings.cohort is None else "asnorm")
-        self._calibration = _read_calibration(settings, origin)
-        if self._calibration is not None:
-            origin = Origin(model_hash, "calibrate")
-        self._threshold = _read_threshold(settings, origin)
+        self.lineage = replace(sides.lineage, model=model.model, source=settings.enroll)
+        if settings.cohort is not None:
+            step = asnorm_step(settings.cohort, NormOptions(top_n=settings.top_n), sides)
+            self.lineage = self.lineage.then("scores", step)
+        self._calibration: Calibration | None = None
+        if settings.calibration is not None:
+            self._calibration = self._checked(settings.calibration, Calibration)
+            self.lineage = self.lineage.then("scores", calibration_step(settings.calibration))
+        self._threshold: float | None = None
+        if isinstance(settings.threshold, str):
+            self._threshold = self._checked(settings.threshold, DecisionThreshold).threshold
+        elif settings.threshold is not None:
+            self._threshold = settings.threshold
+        self.lineage = self.lineage.then(
+            "decisions", Step("decide", {"threshold": self._threshold})
+        )
 
-    def _read_cohort(self, settings: JobSettings, model_hash: str) -> Vector:
+    def _checked(self, path: str, kind: type[AnyModel]) -> AnyModel:
+        """Return a score model that was trained on scores like those made so far."""
+        made = read_score_model(path, kind)
+        check_scores(made, self.lineage, path=path)
+        return made
+
+    def _read_cohort(self, settings: JobSettings, model: Lineage) -> Vector:
         table = read_embeddings(str(settings.cohort))
-        common_hash((settings.model, model_hash), (table.source, embedding_hash(table)))
+        check_same_model(model, table.lineage)
         check_cohort(len(table), settings.top_n)
         return self._sides.make_ready(table.matrix, table.ids, what="cohort embeddings")
 
@@ -138,19 +158,3 @@ def read_pairs(trials: str, enroll_ids: Sequence[str]) -> dict[str, list[str]] |
     for enroll, test in table.pairs():
         pairs[test].append(enroll)
     return dict(pairs)
-
-
-def _read_calibration(settings: JobSettings, origin: Origin) -> Calibration | None:
-    if settings.calibration is None:
-        return None
-    made = read_score_model(settings.calibration, Calibration)
-    check_scores(made, origin, path=settings.calibration, source=settings.enroll)
-    return made
-
-
-def _read_threshold(settings: JobSettings, origin: Origin) -> float | None:
-    if settings.threshold is None or isinstance(settings.threshold, float | int):
-        return settings.threshold
-    made = read_score_model(settings.threshold, DecisionThreshold)
-    check_scores(made, origin, path=settings.threshold, source=settings.enroll)
-    return made.threshold

@@ -1,6 +1,6 @@
 """Settings of `svtool score-job`; free of torch, so that commands may show them."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -60,11 +60,3 @@ class JobSettings(Settings):
     extract: ExtractSettings = Field(
         default=ExtractSettings(), description="How embeddings are computed, as in `extract`."
     )
-
-    def identity(self) -> dict[str, Any]:
-        """Return the settings that rows of one results file have in common."""
-        names = ("submean", "cohort", "top_n", "calibration", "threshold", "enroll_spk2utt")
-        return {
-            **{name: getattr(self, name) for name in names},
-            "extract": self.extract.identity(),
-        }

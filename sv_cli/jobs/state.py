@@ -25,6 +25,7 @@ from sv_cli import logs
 from sv_cli.atomic import atomic_open
 from sv_cli.errors import SvError
 from sv_cli.jobs.incoming import Form
+from sv_cli.tables.lineage import differences, read_embedded
 from sv_cli.tables.text import decode
 
 
@@ -104,8 +105,13 @@ class JobState:
         now = json.loads(json.dumps(dict(values)))
         changed = [name for name in now if name != "form" and before.get(name) != now[name]]
         if changed:
+            then, present = (read_embedded(each.get("lineage"), "") for each in (before, now))
+            if then.model_hash != present.model_hash:
+                changed = [f"model {then.model_hash} and {present.model_hash}"]
+            elif changed[0] == "lineage":
+                changed[:1] = differences(then, present)
             raise SvError(
-                f"`{self.results}` holds scores made with another {', '.join(changed)}",
+                f"`{self.results}` holds scores that were made differently: {'; '.join(changed)}",
                 hint="give the job a new `out`",
             )
         return before

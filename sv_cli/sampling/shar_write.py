@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sv_cli import logs
 from sv_cli.atomic import atomic_open, refuse_overwrite, remove_unfinished
-from sv_cli.audio.info import AudioInfo
+from sv_cli.audio.info import AudioInfo, file_state
 from sv_cli.audio.notices import collect, say_part
 from sv_cli.audio.read import read_chosen_span
 from sv_cli.audio.write import encode_waveform
@@ -78,7 +78,11 @@ class _Task:
     @property
     def fingerprint(self) -> str:
         """Return a digest of all that the shard is made from."""
-        rows = [[*item.utterance, item.speaker, item.told] for item in self.items]
+        root = self.job.audio_root
+        rows = [
+            [*item.utterance, file_state(item.utterance.rx, root), item.speaker, item.told]
+            for item in self.items
+        ]
         text = json.dumps([self.job.audio_root, self.num_shards, rows], sort_keys=True)
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 

@@ -20,6 +20,7 @@ from sv_cli.tables.entries import EntryReader
 from sv_cli.tables.objects import Array, iterate_records, read_object
 from sv_cli.tables.packing import as_kaldi_array, pack_binary, pack_text
 from sv_cli.tables.ranges import cut_range, split_range
+from sv_cli.tables.scp import read_scp
 from sv_cli.tables.specifier import (
     ReadSpec,
     open_input,
@@ -47,10 +48,13 @@ class ArrayStream(Iterator[tuple[str, Array]]):
         The table.
     copy : bool
         Whether arrays are aligned and writable copies; else they may be views of the block read.
+    check_keys : bool
+        Whether the archive must hold the key of each scp entry.
     """
 
-    def __init__(self, spec: ReadSpec, *, copy: bool = True) -> None:
+    def __init__(self, spec: ReadSpec, *, copy: bool = True, check_keys: bool = False) -> None:
         self.spec = spec
+        self._check_keys = check_keys
         self.skipped = 0
         self._copy = copy
         self._items = self._ark() if spec.kind == "ark" else self._scp()
@@ -80,8 +84,8 @@ class ArrayStream(Iterator[tuple[str, Array]]):
             self._skip(error, "; the rest of the archive is left out")
 
     def _scp(self) -> Generator[tuple[str, Array], None, None]:
-        with EntryReader() as reader:
-            for key, rx in read_table(self.spec.rx, what="scp").items():
+        with EntryReader(check_keys=self._check_keys) as reader:
+            for key, rx in read_scp(self.spec.rx).items():
                 try:
                     array = reader.read(key, rx)
                 except TableError as error:
@@ -110,9 +114,12 @@ def iterate_arrays(rspecifier: str, *, wanted: str = "feats.scp") -> ArrayStream
     return ArrayStream(parse_rspecifier(rspecifier, wanted=wanted))
 
 
-def iterate_views(rspecifier: str, *, wanted: str = "feats.scp") -> ArrayStream:
+def iterate_views(
+    rspecifier: str, *, wanted: str = "feats.scp", check_keys: bool = False
+) -> ArrayStream:
     """Return the same without copying: arrays may be read-only and not aligned."""
-    return ArrayStream(parse_rspecifier(rspecifier, wanted=wanted), copy=False)
+    spec = parse_rspecifier(rspecifier, wanted=wanted)
+    return ArrayStream(spec, copy=False, check_keys=check_keys)
 
 
 def read_arrays(rspecifier: str, *, wanted: str = "feats.scp") -> dict[str, Array]:
@@ -149,7 +156,7 @@ class ArrayTable:
         self._entries: dict[str, str] = {}
         self._arrays: dict[str, Array] = {}
         if spec.kind == "scp":
-            self._entries = read_table(spec.rx, what="scp")
+            self._entries = read_scp(spec.rx)
         else:
             self._arrays = dict(ArrayStream(spec))
 

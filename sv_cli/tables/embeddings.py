@@ -1,17 +1,15 @@
-"""Embedding tables: ids, one matrix, and the model that made them (`xvector.json` beside)."""
+"""Embedding tables: ids, one matrix, and the lineage that names their model."""
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sv_cli.atomic import atomic_open
 from sv_cli.errors import TableError, name_some
 from sv_cli.tables.arrays import ArrayWriter, iterate_views
+from sv_cli.tables.lineage import Lineage, check_same_model, read_lineage, write_lineage
 from sv_cli.tables.objects import Array
 from sv_cli.tables.plain_vectors import read_plain_vectors
 from sv_cli.tables.specifier import parse_rspecifier, parse_wspecifier
@@ -58,15 +56,17 @@ class EmbeddingTable:
     matrix : (num_embeddings, dim) float32
         One row an id.
     info : ModelInfo or None
-        The model, where the table tells it.
+        The model, where it is known.
     source : str
         What messages call the table.
+    lineage : Lineage
     """
 
     ids: list[str]
     matrix: NDArray[np.float32]
     info: ModelInfo | None = None
     source: str = "embeddings"
+    lineage: Lineage = field(default_factory=Lineage)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -107,7 +107,7 @@ class EmbeddingTable:
 
     def take(self, ids: Sequence[str]) -> "EmbeddingTable":
         """Return the table of these ids, in this order."""
-        return EmbeddingTable(list(ids), self.matrix[self.rows(ids)], self.info, self.source)
+        return replace(self, ids=list(ids), matrix=self.matrix[self.rows(ids)])
 
 
 def read_embeddings(source: str, *, wanted: str = "xvector.scp") -> EmbeddingTable:
@@ -120,23 +120,31 @@ def read_embeddings(source: str, *, wanted: str = "xvector.scp") -> EmbeddingTab
         nothing is there.
     """
     spec = parse_rspecifier(source, wanted=wanted)
-    ids, matrix = read_plain_vectors(spec) or _read_any(source, wanted)
+    lineage = read_lineage(source, wanted=wanted)
+    check_keys = not lineage.files  # a table with a record of its own holds what it held
+    plain = read_plain_vectors(spec, check_keys=check_keys)
+    ids, matrix = plain or _read_any(source, wanted, check_keys)
     _refuse_broken(source, ids, matrix)
-    info = _read_model_info(spec.beside)
-    if info and info.embedding_dim != matrix.shape[1]:
-        raise TableError(
-            f"`{source}` holds {matrix.shape[1]} values an embedding, but its xvector.json says "
-            f"{info.embedding_dim}",
-            hint="the json file belongs to another table; extract again",
-        )
-    return EmbeddingTable(ids, matrix, info, source)
+    info = None
+    if lineage.model is not None:
+        try:
+            info = ModelInfo(**lineage.model)
+        except TypeError as error:
+            raise TableError(f"`{source}` holds no embeddings but {lineage.kind}") from error
+        if info.embedding_dim != matrix.shape[1]:
+            raise TableError(
+                f"`{source}` holds {matrix.shape[1]} values an embedding, but its record says "
+                f"{info.embedding_dim}",
+                hint="extract again",
+            )
+    return EmbeddingTable(ids, matrix, info, source, lineage)
 
 
-def _read_any(source: str, wanted: str) -> tuple[list[str], NDArray[np.float32]]:
+def _read_any(source: str, wanted: str, check_keys: bool) -> tuple[list[str], NDArray[np.float32]]:
     ids: list[str] = []
     blocks: list[NDArray[np.float32]] = []
     rows: list[Array] = []
-    for key, array in iterate_views(source, wanted=wanted):
+    for key, array in iterate_views(source, wanted=wanted, check_keys=check_keys):
         if array.ndim == 2 and len(array) == 1:  # some tools write a matrix of one row
             array = array[0]
         if array.ndim != 1 or (ids and len(array) != _dim(blocks, rows)):
@@ -159,37 +167,23 @@ def read_embedding_pair(
     """Return two tables of one model; the same specifier is read once (so `ark:-` serves both)."""
     first = read_embeddings(enroll, wanted=wanted)
     second = first if test == enroll else read_embeddings(test, wanted=wanted)
-    check_same_model(first, second)
+    check_same_embeddings(first, second)
     return first, second
 
 
-def write_embeddings(target: str, table: EmbeddingTable) -> None:
-    """Write a table, and beside a file the json that tells its model."""
+def write_embeddings(target: str, table: EmbeddingTable, *, lineage: Lineage | None = None) -> None:
+    """Write a table and its record; `lineage` replaces that of the table."""
     with ArrayWriter(target, wanted="xvector") as writer:
         for name, row in zip(table.ids, table.matrix, strict=True):
             writer.write(name, row)
-        write_model_info(target, table.info)
+    lineage = lineage or table.lineage
+    model = None if table.info is None else asdict(table.info)
+    spec = parse_wspecifier(target, wanted="xvector")
+    write_lineage((spec.ark, spec.scp), replace(lineage, kind="embeddings", model=model))
 
 
-def write_model_info(target: str, info: ModelInfo | None, *, wanted: str = "xvector") -> None:
-    """Write the json beside the table `target` names; nothing for pipes.
-
-    Without `info` a json of an earlier table is removed, since it would tell the wrong model.
-    """
-    beside = parse_wspecifier(target, wanted=wanted).beside
-    if beside is None or (beside.exists() and not beside.is_file()):
-        return
-    path = beside.with_suffix(".json")
-    if info is None:
-        path.unlink(missing_ok=True)
-        return
-    with atomic_open(path) as stream:
-        json.dump(asdict(info), stream, indent=1)
-        stream.write("\n")
-
-
-def check_same_model(*tables: EmbeddingTable) -> None:
-    """Raise when tables come from different models or have different sizes."""
+def check_same_embeddings(*tables: EmbeddingTable) -> None:
+    """Raise when tables have different sizes, models or transforms."""
     first = tables[0]
     for other in tables[1:]:
         if first.dim != other.dim:
@@ -197,13 +191,19 @@ def check_same_model(*tables: EmbeddingTable) -> None:
                 f"embeddings of `{first.source}` have {first.dim} values, those of "
                 f"`{other.source}` {other.dim}"
             )
-        one, two = first.info, other.info
-        if one and two and one.model_hash != two.model_hash:
+        check_same_model(first.lineage, other.lineage)
+        one, two = (_transforms(table.lineage) for table in (first, other))
+        if one != two and first.lineage.steps and other.lineage.steps:
             raise TableError(
-                f"`{first.source}` and `{other.source}` come from different models: {one.model} "
-                f"{one.model_hash[:12]} and {two.model} {two.model_hash[:12]}",
-                hint="extract both with the same model",
+                f"`{first.source}` and `{other.source}` went through different transforms: "
+                f"{', '.join(one) or 'none'} and {', '.join(two) or 'none'}",
+                hint="apply the same `plda transform` to both",
             )
+
+
+def _transforms(lineage: Lineage) -> list[str]:
+    steps = [step for step in lineage.steps if step.command == "plda transform"]
+    return [str(step.values["transform"]) for step in steps]
 
 
 def _dim(blocks: list[NDArray[np.float32]], rows: list[Array]) -> int:
@@ -236,17 +236,3 @@ def _refuse_broken(source: str, ids: list[str], matrix: NDArray[np.float32]) -> 
             f"`{source}`: {len(zero)} embeddings are zero vectors: {name_some(zero)}",
             hint="a zero vector has no direction; extract them again or take them out",
         )
-
-
-def _read_model_info(beside: Path | None) -> ModelInfo | None:
-    path = beside.with_suffix(".json") if beside else None
-    if path is None or not path.is_file():
-        return None
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        record.setdefault("inner_product", False)
-        return ModelInfo(**{field.name: record[field.name] for field in fields(ModelInfo)})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TableError(
-            f"`{path}`: not the record of an embedding table: {error}", hint="extract again"
-        ) from error

@@ -10,7 +10,9 @@ from sv_cli.errors import TableError
 from sv_cli.tables.cursor import Cursor
 from sv_cli.tables.objects import Array, read_object
 from sv_cli.tables.ranges import cut_range, split_range
+from sv_cli.tables.scp import check_archive_key
 from sv_cli.tables.specifier import check_input, is_pipe, open_file, open_input
+from sv_cli.tables.text import encode
 
 _OPEN_FILES = 32
 
@@ -18,11 +20,14 @@ _OPEN_FILES = 32
 class EntryReader:
     """Reads the arrays that scp entries name, keeping the last few archives open.
 
+    With `check_keys` the key in the archive must be that of the entry.
+
     It may be copied to other processes by fork or pickle: each opens the files for itself, since
     shared file positions would mix up the reads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, check_keys: bool = False) -> None:
+        self._check_keys = check_keys
         self._open: OrderedDict[str, tuple[IO[bytes], Cursor]] = OrderedDict()
         self._process = os.getpid()
 
@@ -41,9 +46,10 @@ class EntryReader:
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}
+        return {"check_keys": self._check_keys}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        self._check_keys = state["check_keys"]
         self._open = OrderedDict()
         self._process = os.getpid()
 
@@ -75,7 +81,12 @@ class EntryReader:
                 cursor = self._cursor(path)
             except TableError as error:
                 raise TableError(f"{what}: {error.message}", hint=error.hint) from error
-            cursor.seek(int(offset))
+            start = int(offset)
+            if self._check_keys and start:
+                length = min(start, len(encode(key)) + 1)
+                cursor.seek(start - length)
+                check_archive_key(key, cursor.take(length, what), path)
+            cursor.seek(start)
             if cursor.at_end():
                 raise TableError(f"{what}: `{path}` ends before byte {offset}")
             array = read_object(cursor, what)

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sv_cli.tables.scp import check_archive_key, read_scp
 from sv_cli.tables.specifier import ReadSpec, strip_offset
-from sv_cli.tables.text import decode, read_table
+from sv_cli.tables.text import decode, encode
 
 _HEAD = b"\0BFV \4"  # binary mark, token, size of the size
 _BLANKS = re.compile(rb"[\t\n\r\v\f]")  # a blank other than those that join the keys
@@ -22,12 +23,15 @@ _HEAD_BYTES = len(_HEAD) + 4
 PlainVectors = tuple[list[str], NDArray[np.float32]]
 
 
-def read_plain_vectors(spec: ReadSpec) -> PlainVectors | None:
-    """Return ids and the (num_vectors, dim) float32 matrix, or None to leave it to others."""
+def read_plain_vectors(spec: ReadSpec, *, check_keys: bool = False) -> PlainVectors | None:
+    """Return ids and the (num_vectors, dim) float32 matrix, or None to leave it to others.
+
+    With `check_keys` the archive must hold the key of each scp entry.
+    """
     path = spec.beside
     if path is None or not path.is_file() or strip_offset(spec.rx) != spec.rx or spec.permissive:
         return None
-    return _read_ark(path) if spec.kind == "ark" else _read_scp(spec.rx)
+    return _read_ark(path) if spec.kind == "ark" else _read_scp(spec.rx, check_keys)
 
 
 def _read_ark(path: Path) -> PlainVectors | None:
@@ -58,8 +62,8 @@ def _walk(content: mmap.mmap) -> tuple[list[bytes], list[int]]:
     return ids, places
 
 
-def _read_scp(path: str) -> PlainVectors | None:
-    table = read_table(path, what="scp")
+def _read_scp(path: str, check_keys: bool) -> PlainVectors | None:
+    table = read_scp(path)
     parts = [value.rpartition(":") for value in table.values()]
     names = {name for name, _, _ in parts}
     if len(names) != 1 or not all(place.isdecimal() for _, _, place in parts):
@@ -71,7 +75,12 @@ def _read_scp(path: str) -> PlainVectors | None:
         content = _map(stream.fileno())
         matrix = None
         if content is not None:
-            matrix = _gather(content, [int(place) for _, _, place in parts])
+            places = [int(place) for _, _, place in parts]
+            matrix = _gather(content, places)
+            if matrix is not None and check_keys:
+                for key, place in zip(table, places, strict=True):
+                    before = content[max(0, place - len(encode(key)) - 1) : place]
+                    check_archive_key(key, before, str(ark))
             content.close()
     return None if matrix is None else (list(table), matrix)
 

@@ -13,10 +13,10 @@ from sv_cli.backend.calibration import (
     upper_bound,
 )
 from sv_cli.backend.score_model import check_scores, read_score_model, write_score_model
-from sv_cli.backend.score_origin import Origin
 from sv_cli.errors import SettingsError, TableError
 from sv_cli.metrics.cllr import cllr, min_cllr
 from sv_cli.metrics.sweep import error_rates
+from sv_cli.tables.lineage import Lineage, Step, embed
 
 
 @pytest.fixture
@@ -84,26 +84,32 @@ def test_files_that_are_no_json(tmp_path, text, message):
         read_score_model(tmp_path / "none.json", Calibration)
 
 
+def scores(model, *commands):
+    """The lineage of scores `x` of a model and some commands."""
+    known = None if model is None else {"model_hash": model}
+    return Lineage("scores", known, tuple(map(Step, commands)), source="x")
+
+
 @pytest.mark.parametrize(
     ("given", "refused"),
     [
-        (Origin("a", "asnorm"), None),
-        (Origin("a", None), None),
-        (Origin(None, "asnorm"), None),
-        (Origin(), None),
-        (Origin("b", "asnorm"), "was trained on scores of model a, `x` is of b"),
-        (Origin("a", "score"), "was trained on scores of `asnorm`, `x` holds scores of `score`"),
+        (scores("a", "asnorm"), None),
+        (scores("a"), None),
+        (scores(None, "asnorm"), None),
+        (scores(None), None),
+        (scores("b", "asnorm"), "was trained on scores of model a, `x` is of b"),
+        (scores("a", "score"), "was trained on other scores than `x` holds: `asnorm` and `score`"),
     ],
 )
 def test_scores_of_another_model_or_command_are_refused(trials, given, refused):
     made = choose_threshold(*trials, "eer")
-    check_scores(made, given, path="t.json", source="x")  # trained on scores of unknown origin
-    made = made.model_copy(update={"model_hash": "a", "made_by": "asnorm"})
+    check_scores(made, given, path="t.json")  # trained on scores of unknown lineage
+    made = made.model_copy(update={"lineage": embed(scores("a", "asnorm"))})
     if refused is None:
-        check_scores(made, given, path="t.json", source="x")
+        check_scores(made, given, path="t.json")
         return
     with pytest.raises(TableError, match=refused):
-        check_scores(made, given, path="t.json", source="x")
+        check_scores(made, given, path="t.json")
 
 
 @pytest.mark.parametrize(

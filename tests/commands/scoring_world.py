@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from sv_cli.cli import app
 from sv_cli.tables.embeddings import EmbeddingTable, ModelInfo, write_embeddings
+from sv_cli.tables.lineage import record_path
 
 DIM, NUM_SPEAKERS, NUM_UTTS = 6, 12, 5
 
@@ -67,6 +68,7 @@ class World:
 
     def text(self, name, lines):
         path = self.folder / name
+        record_path(path).unlink(missing_ok=True)  # it is no longer what a command wrote
         path.write_text("".join(f"{line}\n" for line in lines))
         return path
 

@@ -7,6 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from sv_cli.cli import app
+from sv_cli.tables.embeddings import EmbeddingTable, ModelInfo, write_embeddings
+from sv_cli.tables.lineage import record_path
 
 
 def run(*arguments, stdin=None):
@@ -24,9 +26,9 @@ def folder(tmp_path):
         rows = zip(keys, values, strict=True)
         (tmp_path / name).write_text("".join(f"{key} {value}\n" for key, value in rows))
     for name, model_hash in (("emb", "a" * 64), ("other", "b" * 64)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "xvector.scp").write_text("")
-        (tmp_path / name / "xvector.json").write_text(json.dumps({"model_hash": model_hash}))
+        info = ModelInfo(model_hash, 2, 16000, "wespeaker", "ecapa")
+        table = EmbeddingTable(["u"], np.ones((1, 2), np.float32), info)
+        write_embeddings(str(tmp_path / name), table)
     return tmp_path
 
 
@@ -95,15 +97,16 @@ def test_scores_of_another_model_are_refused(folder, verb):
     train = "train" if verb == "calibrate" else "threshold"
     files = (folder / "trials", folder / "scores", path, "--embeddings", folder / "emb")
     assert run("calibrate", train, *files).exit_code == 0
-    assert json.loads(path.read_text())["model_hash"] == "a" * 64
+    assert json.loads(path.read_text())["lineage"]["model"]["model_hash"] == "a" * 64
     use = ("calibrate", "apply") if verb == "calibrate" else ("decide",)
     command = (*use, path, folder / "scores", "--embeddings")
     assert run(*command, folder / "emb").exit_code == 0
     result = run(*command, folder / "other")
     assert result.exit_code == 1
-    assert "was trained on scores of model aaaaaaaaaaaa" in result.stderr
-    (folder / "other" / "xvector.json").unlink()
-    assert "does not tell its model" in run(*command, folder / "other").stderr
+    assert "was trained on scores of model ecapa aaaaaaaaaaaa" in result.stderr
+    for name in ("ark", "scp"):
+        record_path(folder / "other" / f"xvector.{name}").unlink()
+    assert "is unknown" in run(*command, folder / "other").stderr
 
 
 @pytest.mark.parametrize("at", ["far", "nonsense", "far:2"])

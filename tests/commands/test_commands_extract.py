@@ -60,8 +60,25 @@ def run(*arguments, status=0, stdin=None):
     return result
 
 
+def blank(path, *, keep_time=True):
+    """Replace a recording by silence of its size, at the same time of change or later."""
+    status = path.stat()
+    path.write_bytes(bytes(status.st_size))
+    if keep_time:
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
 def table(folder):
     return Path(folder, "xvector.ark").read_bytes()
+
+
+TABLE_FILES = [
+    ".done",
+    ".xvector.ark.lineage.json",
+    ".xvector.scp.lineage.json",
+    "xvector.ark",
+    "xvector.scp",
+]
 
 
 def test_a_directory_receives_all_that_belongs_to_it(data):
@@ -70,7 +87,7 @@ def test_a_directory_receives_all_that_belongs_to_it(data):
     assert "precision" in result.stderr
     assert result.stderr.splitlines()[-1].endswith("wrote 40 embeddings, skipped 0")
     names = sorted(path.name for path in Path("out").iterdir())
-    assert names == [".done", "xvector.ark", "xvector.json", "xvector.scp"]
+    assert names == TABLE_FILES
     embeddings = read_embeddings("out")
     assert embeddings.ids == [f"utt{number:02d}" for number in range(NUM_UTTS)]
     assert embeddings.matrix.shape == (NUM_UTTS, 16)
@@ -84,7 +101,7 @@ def test_processes_and_pipes_give_the_same_bytes(data):
     assert run("scp:data/wav.scp").stdout_bytes == table("one")
     run("data", "ark:flat.ark")
     assert Path("flat.ark").read_bytes() == table("one")
-    assert Path("flat.json").exists()
+    assert read_embeddings("flat.ark").info == read_embeddings("one").info
 
 
 def test_an_archive_of_recordings_comes_through_a_pipe(data):
@@ -188,12 +205,69 @@ def test_finished_parts_are_not_done_again(data):
     assert finished and not Path("out/xvector.ark").exists()
     before = json.loads(finished[0].read_text())
     for utt in range(16):
-        Path(f"wav/{utt:02d}.wav").unlink()
+        blank(Path(f"wav/{utt:02d}.wav"))
     run("data", "out", "--resume")
     assert before["num_done"] == 16
     assert table("out") == table("whole")
     assert not Path("out/.parts").exists()
     assert Path("out/.done").exists()
+
+
+def test_parts_of_a_recording_that_vanished_are_not_kept(data):
+    run("data", "whole")
+    stop_after_a_part("out")
+    Path("wav/03.wav").unlink()
+    result = run("data", "out", "--resume", status=3)
+    assert "skipped `utt03`" in result.stderr
+    assert "utt03" not in read_embeddings("out").ids
+
+
+def test_resume_refuses_recordings_that_were_replaced(data):
+    run("data", "out")
+    assert "complete already" in run("data", "out", "--resume").stderr
+    blank(Path("wav/03.wav"), keep_time=False)
+    result = run("data", "out", "--resume", status=1)
+    assert "recordings that were replaced since" in result.stderr
+    shutil.copy("wav/04.wav", "wav/03.wav")
+    run("data", "out", "--force")
+    matrix = read_embeddings("out").take(["utt03", "utt04"]).matrix
+    np.testing.assert_array_equal(matrix[0], matrix[1])
+
+
+def test_truncated_table_is_not_complete(data):
+    run("data", "out")
+    Path("out/xvector.ark").write_bytes(b"")
+    result = run("data", "out", "--resume", status=1)
+    assert "is not the file that its record describes: 0 bytes now" in result.stderr
+
+
+FRONTENDS = {
+    "sample_rate": ["--sample-rate", 8000],
+    "window_type": ["--window-type", "povey"],
+    "dither": ["--dither", 1],
+    "frame_shift_ms": ["--frame-shift-ms", 20],
+    "use_log": ["--no-use-log"],
+    "use_energy": ["--num-mel-bins", 79, "--use-energy"],
+}
+
+
+@pytest.mark.parametrize("name", FRONTENDS)
+@pytest.mark.parametrize("form", ["scp", "ark", "copy", "subset"])
+def test_features_of_another_frontend_are_refused(data, name, form):
+    own = ["--window-type", "hamming"]
+    words = ["make-fbank", "data", "ark,scp:f/feats.ark,f/feats.scp", *own, *FRONTENDS[name]]
+    assert CliRunner().invoke(app, list(map(str, words))).exit_code == 0
+    source = {"scp": "f/feats.scp", "ark": "ark:f/feats.ark"}.get(form, "g/feats.scp")
+    if form == "copy":
+        shutil.copytree("f", "g")
+        shutil.rmtree("f")
+    elif form == "subset":
+        Path("g").mkdir()
+        lines = Path("f/feats.scp").read_text().splitlines(keepends=True)
+        Path("g/feats.scp").write_text("".join(lines[:5]))
+    result = run(source, "out", "--feats", status=1)
+    assert "holds features of another front-end" in result.stderr
+    assert f"{name} " in result.stderr
 
 
 def stop_after_a_part(out):
@@ -259,8 +333,8 @@ def test_what_was_skipped_is_tried_again(data, procs):
     assert result.stderr.splitlines()[-1].endswith("wrote 36 embeddings, skipped 4")
     assert Path("out/xvector.ark").stat().st_ino == number_of_file  # nothing was new
 
-    Path("wav").rename("rest")  # what stands is not computed again: it could not be
-    Path("wav").mkdir()
+    for path in Path("wav").iterdir():
+        blank(path)  # its row is not computed again
     shutil.move("away/17.wav", "wav")
     result = run("data", "out", "--resume", "--num-procs", procs, status=3)
     assert result.stderr.splitlines()[-1].endswith("wrote 37 embeddings, skipped 3")
@@ -268,13 +342,13 @@ def test_what_was_skipped_is_tried_again(data, procs):
         shutil.move(f"away/{number}.wav", "wav")
     result = run("data", "out", "--resume", "--num-procs", procs)
     assert result.stderr.splitlines()[-1].endswith("wrote 40 embeddings, skipped 0")
-    for name in ("ark", "scp", "json"):
+    for name in ("ark", "scp"):
         standing = Path(f"whole/xvector.{name}").read_text("latin-1")
         assert (
             Path(f"out/xvector.{name}").read_text("latin-1").replace("out/", "whole/") == standing
         )
     names = sorted(path.name for path in Path("out").iterdir())
-    assert names == [".done", "xvector.ark", "xvector.json", "xvector.scp"]
+    assert names == TABLE_FILES
     assert "complete already" in run("data", "out", "--resume").stderr
 
 

@@ -152,7 +152,7 @@ def test_a_threshold_file_is_that_of_the_model_and_of_cosines(world):
         world.write(name, ids, world.matrix[[world.index[utt] for utt in ids]], model="another")
     result = run(*command, world / "t.json")
     assert result.exit_code == 1
-    assert "was trained on scores of model m, " in message(result)
+    assert "was trained on scores of model ecapa m, " in message(result)
     assert result.stdout == ""
 
     world.write("emb", world.utts, world.matrix)
@@ -162,7 +162,7 @@ def test_a_threshold_file_is_that_of_the_model_and_of_cosines(world):
     assert run("calibrate", "threshold", *threshold).exit_code == 0
     result = run("identify", world / "emb", world / "emb", "--threshold", world / "n.json")
     assert result.exit_code == 1
-    assert "scores of `asnorm`" in message(result)
+    assert "`score | asnorm` and `score`" in message(result)
 
 
 def test_speakers_without_embeddings_are_named_or_counted(world):

@@ -1,6 +1,5 @@
 """`make-fbank` and `make-vad`: sources, outputs, parts, resumption, what is skipped."""
 
-import json
 import os
 import shutil
 import signal
@@ -17,6 +16,7 @@ from typer.testing import CliRunner
 from sv_cli.audio import notices
 from sv_cli.cli import app
 from sv_cli.tables.arrays import read_arrays
+from sv_cli.tables.lineage import read_lineage
 
 RATE = 16000
 NUM_UTTS = 40
@@ -63,8 +63,10 @@ def test_a_data_directory_gets_its_features(data):
     last = result.stderr.splitlines()[-1]
     assert last == "svtool make-fbank: wrote features of 40 utterances, skipped 0"
     assert files() == [
+        ".feats.ark.lineage.json",
+        ".feats.ark.resume.json",
+        ".feats.scp.lineage.json",
         "feats.ark",
-        "feats.json",
         "feats.scp",
         "frame_shift",
         "utt2num_frames",
@@ -288,7 +290,7 @@ FORMS = [
 def test_what_was_skipped_is_tried_again(command, name, options, data):
     shutil.copytree("data", "kept")
     run(command, "data", *options)
-    whole = {path.name: path.read_bytes() for path in Path("data").iterdir()}
+    whole = {path.name: path.read_bytes() for path in Path("data").glob("[!.]*")}
     shutil.rmtree("data")
     shutil.copytree("kept", "data")
     Path("away").mkdir()
@@ -301,8 +303,10 @@ def test_what_was_skipped_is_tried_again(command, name, options, data):
     assert "of 36 utterances, skipped 4" in result.stderr
     assert Path(f"data/{name}.ark").stat().st_ino == number_of_file  # nothing was new
 
-    Path("wav").rename("rest")  # what stands is not computed again: it could not be
-    Path("wav").mkdir()
+    for path in Path("wav").iterdir():  # its row is not computed again
+        status = path.stat()
+        path.write_bytes(bytes(status.st_size))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     shutil.move("away/17.wav", "wav")
     result = run(command, "data", *options, "--resume", status=3)
     assert "of 37 utterances, skipped 3" in result.stderr
@@ -310,7 +314,7 @@ def test_what_was_skipped_is_tried_again(command, name, options, data):
         shutil.move(f"away/{number}.wav", "wav")
     result = run(command, "data", *options, "--resume")
     assert "of 40 utterances, skipped 0" in result.stderr
-    assert {path.name: path.read_bytes() for path in Path("data").iterdir()} == whole
+    assert {path.name: path.read_bytes() for path in Path("data").glob("[!.]*")} == whole
     assert "complete already" in run(command, "data", *options, "--resume").stderr
 
 
@@ -400,6 +404,22 @@ def test_processes_of_torchrun_share_the_parts(data, monkeypatch):
 
 def test_the_record_says_what_was_made(data):
     run("make-fbank", "data", "--window-type", "hamming")
-    record = json.loads(Path("data/feats.json").read_text())
-    assert record["settings"]["window_type"] == "hamming"
-    assert record["skipped"] == 0
+    for name in ("feats.scp", "ark:data/feats.ark"):
+        lineage = read_lineage(name if ":" in name else f"data/{name}")
+        assert (lineage.kind, lineage.command) == ("features", "make-fbank")
+        assert lineage.steps[-1].values["window_type"] == "hamming"
+        assert lineage.notes["skipped"] == 0
+
+
+def test_resume_refuses_recordings_that_were_replaced(data):
+    run("make-fbank", "data")
+    assert "complete already" in run("make-fbank", "data", "--resume").stderr
+    shutil.copy("wav/04.wav", "wav/03.wav")
+    result = run("make-fbank", "data", "--resume", status=1)
+    assert "recordings that were replaced since" in result.stderr
+
+
+def test_vad_needs_features_with_an_energy(data):
+    run("make-fbank", "data")
+    result = run("make-vad", "data/feats.scp", "-", "--from-feats", status=1)
+    assert "the first column is not the log energy" in result.stderr

@@ -133,7 +133,7 @@ def test_front_travels_with_the_model(world):
     assert run("plda", "train", *files, *front).exit_code == 0
     assert (world / "lda.mat").read_bytes() == (world / "plda.lda.mat").read_bytes()
     record = json.loads((world / "plda.json").read_text())
-    assert record["model_hash"] == "m"
+    assert record["lineage"]["model"]["model_hash"] == "m"
     assert run("plda", "copy", world / "plda", world / "copy").exit_code == 0
     assert run("plda", "adapt", world / "plda", world / "emb", world / "adapted").exit_code == 0
     for name in ("copy", "adapted"):
@@ -193,7 +193,7 @@ def test_embeddings_of_another_model_are_refused(world):
     files = [world / "plda", world / "emb", world / "emb", world / "trials", world / "out"]
     result = run("plda", "score", *files)
     assert result.exit_code == 1
-    assert "was trained on embeddings of model m, and these are of another" in message(result)
+    assert "come from different models: ecapa m and ecapa another" in message(result)
     assert run("plda", "score", *files, "--no-front").exit_code == 0
 
 

@@ -70,10 +70,11 @@ def test_calibration_makes_a_ratio_and_moves_with_the_prior(svtool, tmp_path: Pa
 def test_bad_input_is_told_in_one_line(svtool, world: Path, tmp_path: Path) -> None:
     table = tmp_path / "threshold.json"
     svtool(f"calibrate threshold data/dev/trials scores/dev.cosine {table}")
-    values = json.loads(table.read_text()) | {"model_hash": "0" * 16}
+    values = json.loads(table.read_text())
+    values["lineage"]["model"]["model_hash"] = "0" * 16
     table.write_text(json.dumps(values))
     done = svtool(f"verify exp/eres2net {FIRST} {SECOND} --threshold {table}", status=1)
-    assert "was trained on scores of model 000000000000" in done.stderr
+    assert "was trained on scores of model eres2net_base 000000000000" in done.stderr
     done = svtool(f"verify exp/eres2net {FIRST} nowhere.wav --threshold 0", status=1)
     assert "`nowhere.wav`: no such file" in done.stderr
     done = svtool(f"verify exp/eres2net {FIRST} {SECOND} --threshold nan", status=2)

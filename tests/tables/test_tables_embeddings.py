@@ -1,8 +1,9 @@
 """Embedding tables: one model, one size, every id."""
 
 import io
-import json
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from sv_cli.tables.arrays import ArrayWriter
 from sv_cli.tables.embeddings import (
     EmbeddingTable,
     ModelInfo,
-    check_same_model,
+    check_same_embeddings,
     read_embedding_pair,
     read_embeddings,
     write_embeddings,
@@ -32,13 +33,14 @@ def test_a_table_and_its_model_come_back(tmp_path):
     assert (back.ids, back.info) == (["a", "b", "c"], INFO)
     np.testing.assert_array_equal(back.matrix, table().matrix)
     assert sorted(path.name for path in (tmp_path / "emb").iterdir()) == [
+        ".xvector.ark.lineage.json",
+        ".xvector.scp.lineage.json",
         "xvector.ark",
-        "xvector.json",
         "xvector.scp",
     ]
 
 
-def test_an_old_json_does_not_stay(tmp_path):
+def test_an_old_record_does_not_stay(tmp_path):
     write_embeddings(str(tmp_path / "emb"), table())
     write_embeddings(str(tmp_path / "emb"), table(info=None))
     assert read_embeddings(str(tmp_path / "emb")).info is None
@@ -58,9 +60,9 @@ def test_different_models_are_not_compared(tmp_path):
     write_embeddings(str(tmp_path / "two"), table(info=other))
     with pytest.raises(TableError, match=r"different models: eres2net 0123.* and ecapa fedc"):
         read_embedding_pair(str(tmp_path / "one"), str(tmp_path / "two"))
-    check_same_model(table(), table(info=None), table())
+    check_same_embeddings(table(), table(info=None), table())
     with pytest.raises(TableError, match="4 values, those of"):
-        check_same_model(table(), table(dim=5, info=None))
+        check_same_embeddings(table(), table(dim=5, info=None))
 
 
 def test_the_same_specifier_is_read_once(tmp_path, monkeypatch):
@@ -72,15 +74,22 @@ def test_the_same_specifier_is_read_once(tmp_path, monkeypatch):
     assert enroll.ids == ["a", "b", "c"]
 
 
-def test_a_json_of_another_table_is_seen(tmp_path):
-    write_embeddings(str(tmp_path), table())
-    record = json.loads((tmp_path / "xvector.json").read_text())
-    (tmp_path / "xvector.json").write_text(json.dumps({**record, "embedding_dim": 5}))
+def test_a_record_of_other_sizes_is_seen(tmp_path):
+    write_embeddings(str(tmp_path), table(info=replace(INFO, embedding_dim=5)))
     with pytest.raises(TableError, match="4 values an embedding, but"):
         read_embeddings(str(tmp_path))
-    (tmp_path / "xvector.json").write_text("{}")
-    with pytest.raises(TableError, match="not the record"):
-        read_embeddings(str(tmp_path))
+
+
+def test_an_scp_finds_its_archive_next_to_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_embeddings("emb", table())
+    Path("emb").rename("moved")
+    Path("sub").mkdir()
+    monkeypatch.chdir("sub")
+    assert read_embeddings("../moved").info == INFO
+    for record in Path("../moved").glob(".*"):
+        record.unlink()
+    np.testing.assert_array_equal(read_embeddings("../moved").matrix, table().matrix)
 
 
 @pytest.mark.parametrize(

@@ -313,11 +313,11 @@ def test_row_46_counts_with_a_blank_at_the_end(folder):
 def test_row_47_paths_are_relative_and_not_expanded(folder, monkeypatch):
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("PLACE", str(folder))
-    for place in ("~/m.ark:2", "$PLACE/m.ark:2", "elsewhere/m.ark:2"):
-        Path("x.scp").write_text(f"k {place}\n")
-        with pytest.raises(TableError, match=r"`k`.*m\.ark`: no such file"):
-            read_arrays("scp:x.scp")
     (folder / "sub").mkdir()
+    for place in ("~/m.ark:2", "$PLACE/m.ark:2", "elsewhere/m.ark:2"):
+        Path("sub/x.scp").write_text(f"k {place}\n")
+        with pytest.raises(TableError, match=r"`k`.*m\.ark`: no such file"):
+            read_arrays("scp:sub/x.scp")
     for place in ("m.ark:2", 'tail -c +3 "$PLACE/m.ark" |', "tail -c +3 ~/m.ark |"):
         Path("sub/x.scp").write_text(f"k {place}\n")
         assert read_arrays("scp:sub/x.scp")["k"].tolist() == MATRIX.tolist()

@@ -124,7 +124,7 @@ class FrontendSettings(FbankSettings):
 
     `dither` acts in training only. `kind` is "fbank" (Kaldi), "mel" (centred frames), "tfmel"
     (ReDimNet2's; see `features.tfmel`) or "waveform": the samples themselves, one a frame, for
-    networks that learn their front-end. The last four fields are for mel and tfmel.
+    networks that learn their front-end. The last four fields are for mel; tfmel has the first two.
     """
 
     kind: Literal["fbank", "mel", "tfmel", "waveform"] = Field(

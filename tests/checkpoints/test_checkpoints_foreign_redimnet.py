@@ -14,7 +14,10 @@ from sv_cli.audio.read import read_waveform
 from sv_cli.checkpoints.foreign.conversion import Imported, Wanted, import_weights
 from sv_cli.checkpoints.foreign.redimnet_frontend import expected_buffers
 from sv_cli.checkpoints.hub import PUBLISHED, find_published
+from sv_cli.checkpoints.model_file import save_model
 from sv_cli.errors import CheckpointError
+from sv_cli.extraction.api import load_model
+from sv_cli.extraction.settings import ExtractSettings
 from sv_cli.features.frontend import Frontend
 from sv_cli.features.settings import FRONTENDS
 from sv_cli.models.registry import MODELS
@@ -81,7 +84,14 @@ def test_a_released_file_from_the_waveform(shared: Path, tmp_path: Path) -> None
     assert network_of(imported) == ("redimnet2_b0", {})
     assert imported.model.frontend == FRONTENDS["tfmel"]
     assert imported.dropped == {"spec": 4}
-    check_rows(shared, imported, [row for row in rows if row["name"] == "redimnet2-b0-192"])
+    rows = [row for row in rows if row["name"] == "redimnet2-b0-192"]
+    check_rows(shared, imported, rows)
+    save_model(tmp_path / "b0.pt", imported.model)
+    model = load_model(tmp_path / "b0.pt", settings=ExtractSettings(precision="fp32"))
+    for row in rows:
+        theirs = np.array(row["embedding"])
+        ours = model.embed_file(shared / "golden" / "kaldi" / "wav" / f"{row['utt']}.wav")
+        assert np.abs(ours - theirs).max() <= 5e-5 * np.abs(theirs).max()
 
 
 @pytest.mark.slow

@@ -171,8 +171,8 @@ class CodecSettings(Settings):
 class AugmentSettings(Settings):
     """All augmentation of a run; `chain` gives the values of a published system."""
 
-    chain: Literal["none", "wespeaker", "3d-speaker", "speaker-net", "ecapa-tdnn"] = Field(
-        default="none", description="Whose chain the other settings start from."
+    chain: Literal["none", "wespeaker", "3d-speaker", "speaker-net", "ecapa-tdnn", "redimnet2"] = (
+        Field(default="none", description="Whose chain the other settings start from.")
     )
     musan: str = Field(
         default="", description="Data directory of noise, music and speech, told by their ids."
@@ -302,6 +302,21 @@ CHAINS: dict[str, dict[str, Any]] = {
         "babble_files": (4, 4),
         "room_noise_prob": 0.5,
         "mix": {"style": "scaled", "babble": "sum", "reverb": "aligned"},
+        "speeds": (0.9, 1.1),
+    },
+    "redimnet2": {
+        "prob": 0.6,
+        "weights": {"noise": 0.325, "music": 0.1625, "babble": 0.1625, "reverb": 0.1, "room": 0.25},
+        "pool": ("noise", "speech"),
+        "snr": {
+            "noise": (0.0, 15.0),
+            "music": (5.0, 15.0),
+            "speech": (13.0, 20.0),
+            "babble": (13.0, 20.0),
+            "room": (0.0, 15.0),
+        },
+        "babble_files": (3, 6),
+        "mix": {"power_floor": 1e-4, "babble": "sum"},
         "speeds": (0.9, 1.1),
     },
     "ecapa-tdnn": {

@@ -14,8 +14,9 @@ from sv_cli.errors import CheckpointError
 from sv_cli.features.cmn import normalize_columns, subtract_mean
 from sv_cli.features.fbank import LOG_FLOOR, kaldi_window, mel_weights
 from sv_cli.features.frontend import Frontend
-from sv_cli.features.mel import emphasize, periodic_window, to_log, triangles
+from sv_cli.features.mel import periodic_window, prepare_samples, to_log, triangles
 from sv_cli.features.settings import FrontendSettings
+from sv_cli.features.tfmel import padding, tfmel_weights, to_tfmel
 
 
 def exportable_frontend(settings: FrontendSettings) -> nn.Module:
@@ -28,6 +29,8 @@ def exportable_frontend(settings: FrontendSettings) -> nn.Module:
     """
     if settings.kind == "mel":
         return CentredMel(settings)
+    if settings.kind == "tfmel":
+        return PaddedMel(settings)
     if settings.kind == "waveform":
         return Frontend(settings)
     if not settings.snip_edges or not settings.use_log or not settings.use_power:
@@ -95,12 +98,40 @@ class CentredMel(nn.Module):
     def forward(self, waveforms: Tensor) -> Tensor:
         """Return features (batch, num_frames, feat_dim)."""
         settings = self.settings
-        samples = emphasize(waveforms * settings.sample_scale, settings)[:, None]
+        samples = prepare_samples(waveforms, settings)[:, None]
         half = settings.fft_length // 2
         padded = functional.pad(samples, (half, half), mode=settings.pad_mode)
         parts = functional.conv1d(padded, self.basis, stride=settings.frame_shift)
         feats = to_log(_power(parts.transpose(1, 2)) @ self.mel, settings)
         return normalize_columns(feats, settings)
+
+
+class PaddedMel(nn.Module):
+    """`features.tfmel`."""
+
+    def __init__(self, settings: FrontendSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.basis: Tensor
+        self.register_buffer("basis", windowed_basis(settings).float()[:, None])
+        self.mel: Tensor
+        self.register_buffer("mel", tfmel_weights(settings).float())
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """Return features (batch, num_frames, feat_dim)."""
+        settings = self.settings
+        samples = prepare_samples(waveforms, settings)[:, None]
+        parts = functional.conv1d(
+            samples, self.basis, stride=settings.frame_shift, padding=padding(settings)
+        )
+        feats = to_tfmel(_power(parts.transpose(1, 2)), self.mel)
+        return normalize_columns(feats, settings)
+
+
+def windowed_basis(settings: FrontendSettings) -> Tensor:
+    """Return windowed cosines over sines, (fft_length, frame_length), float64, of kind tfmel."""
+    waves = fourier_basis(settings.frame_length, settings.fft_length, settings.fft_length // 2)
+    return waves * kaldi_window(settings)
 
 
 def fourier_basis(length: int, size: int, num_freqs: int) -> Tensor:

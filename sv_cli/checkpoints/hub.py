@@ -1,7 +1,8 @@
 """Published weights by name: where they are, and how to fetch them; no torch.
 
 Names are those of ModelScope and Hugging Face, with or without the owner in front. Sources: the
-tables of 3D-Speaker's `infer_sv.py`, WeSpeaker's `docs/pretrained.md`, the repositories named.
+tables of 3D-Speaker's `infer_sv.py`, WeSpeaker's `docs/pretrained.md`, the repositories named. A
+file of a GitHub release is OWNER/REPOSITORY/NAME.
 """
 
 import os
@@ -24,6 +25,7 @@ TITLES: dict[str, str] = {
     "speaker-net": "speaker-net",
     "taoruijie": "TaoRuijie",
     "speechbrain": "SpeechBrain",
+    "redimnet": "ReDimNet",
     "wavlm": "WavLM",
     "w2v-bert": "w2v-BERT",
 }
@@ -37,9 +39,9 @@ class Published:
     Attributes
     ----------
     name : str
-        Identity on its host, with its owner.
+        Identity on its host, with its owner; of a release, the repository and the file.
     host : str
-        `modelscope`, `huggingface` or `github`.
+        `modelscope`, `huggingface`, `github` or `github-release`.
     revision : str
         Tag, branch or commit.
     files : tuple of str
@@ -53,7 +55,7 @@ class Published:
     """
 
     name: str
-    host: Literal["modelscope", "huggingface", "github"]
+    host: Literal["modelscope", "huggingface", "github", "github-release"]
     revision: str
     files: tuple[str, ...]
     project: str
@@ -65,6 +67,8 @@ class Published:
         """Address for a person."""
         if self.host == "modelscope":
             return f"https://www.modelscope.cn/models/{self.name}"
+        if self.host == "github-release":
+            return f"{self._releases}/tag/{self.revision}"
         start = "https://github.com/" if self.host == "github" else _huggingface()
         return f"{start}{self.name}"
 
@@ -72,9 +76,15 @@ class Published:
         """Address of a file."""
         if self.host == "modelscope":
             return f"{self.page}/resolve/{self.revision}/{file}"
+        if self.host == "github-release":
+            return f"{self._releases}/download/{self.revision}/{file}"
         if self.host == "github":
             return f"https://raw.githubusercontent.com/{self.name}/{self.revision}/{file}"
         return f"{self.page}/resolve/{self.revision}/{file}"
+
+    @property
+    def _releases(self) -> str:
+        return f"https://github.com/{self.name.rpartition('/')[0]}/releases"
 
 
 def _huggingface() -> str:
@@ -91,6 +101,14 @@ def _modelscope(
 def _wespeaker(name: str, model: str) -> Published:
     files = ("avg_model.pt", "config.yaml")
     return Published(f"Wespeaker/{name}", "huggingface", "main", files, "wespeaker", model)
+
+
+def _redimnet2(size: str, data: str, stage: str) -> Published:
+    name = f"{size}-{data}-{stage}"
+    return Published(
+        f"PalabraAI/redimnet2/{name}", "github-release", "v1.0.0", (f"{name}.pt",), "redimnet",
+        f"redimnet2_{size}",
+    )  # fmt: skip
 
 
 def _wavlm(name: str, model: str) -> Published:
@@ -189,6 +207,10 @@ _ROWS: tuple[Published, ...] = (
         "TaoRuijie/ECAPA-TDNN", "github", "main", ("exps/pretrain.model",),
         "taoruijie", "ecapa_taoruijie_c1024",
     ),
+    *(_redimnet2(f"b{size}", "vox2", stage) for size in range(7) for stage in ("ptn", "lm")),
+    *(_redimnet2("b3", "vb2+vox2+cnc2_v0", stage) for stage in ("ptn", "lm")),
+    *(_redimnet2("b6", "vb2+vox2+cnc2_v0", stage) for stage in ("ptn", "lm")),
+    *(_redimnet2("b6", "vb2+vox2_v0", stage) for stage in ("ptn", "lm", "dis")),
     _wavlm("wavlm-base", "wavlm_base"),
     _wavlm("wavlm-base-plus", "wavlm_base_plus"),
     _wavlm("wavlm-large", "wavlm_large"),

@@ -26,7 +26,7 @@ def import_weights(
         str | None,
         typer.Option(
             help="Where the weights come from: wespeaker, 3dspeaker, speaker-net, taoruijie,"
-            " speechbrain, wavlm or w2v-bert [default: detected].",
+            " speechbrain, redimnet, wavlm or w2v-bert [default: detected].",
             show_default=False,
         ),
     ] = None,

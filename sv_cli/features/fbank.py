@@ -251,7 +251,12 @@ def _mel_blocks(settings: FbankSettings, device: torch.device) -> list[tuple[sli
 def mel_weights(settings: FbankSettings) -> Tensor:
     """Return Kaldi's triangles over the frequencies: (fft_length / 2, num_mel_bins), float64."""
     freqs = torch.arange(settings.fft_length // 2, dtype=torch.float64)  # without the Nyquist one
-    mel = _to_mel(freqs * settings.sample_rate / settings.fft_length)[:, None]
+    return mel_triangles(freqs * settings.sample_rate / settings.fft_length, settings)
+
+
+def mel_triangles(freqs: Tensor, settings: FbankSettings) -> Tensor:
+    """Return triangles over mel at frequencies in Hz: (num_freqs,) -> (num_freqs, num_mel_bins)."""
+    mel = _to_mel(freqs)[:, None]
     edges = _to_mel(torch.tensor([settings.low_freq, settings.high_freq_hz], dtype=torch.float64))
     points = torch.linspace(
         float(edges[0]), float(edges[1]), settings.num_mel_bins + 2, dtype=torch.float64

@@ -11,7 +11,10 @@ from sv_cli.features.cmn import normalize_columns
 from sv_cli.features.fbank import Fbank, num_frames
 from sv_cli.features.mel import mel_spectrogram, num_centred_frames
 from sv_cli.features.settings import FbankSettings, FrontendSettings
+from sv_cli.features.tfmel import num_padded_frames, tfmel_spectrogram
 from sv_cli.tables.lineage import Lineage
+
+_COUNTS = {"mel": num_centred_frames, "tfmel": num_padded_frames}
 
 
 class Frontend(nn.Module):
@@ -40,8 +43,7 @@ class Frontend(nn.Module):
 
     def num_frames(self, num_samples: int) -> int:
         """Return how many frames a waveform of `num_samples` samples has."""
-        count = num_centred_frames if self.settings.kind == "mel" else num_frames
-        return count(num_samples, self.settings)
+        return _COUNTS.get(self.settings.kind, num_frames)(num_samples, self.settings)
 
     def forward(self, waveforms: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return features: (batch, num_samples) in [-1, 1] -> (batch, num_frames, feat_dim)."""
@@ -51,6 +53,8 @@ class Frontend(nn.Module):
         """Return features before they are normalised, as they are stored on disk."""
         if self.settings.kind == "mel":
             return mel_spectrogram(waveforms, self.settings)
+        if self.settings.kind == "tfmel":
+            return tfmel_spectrogram(waveforms, self.settings)
         if self.settings.kind == "waveform":
             return waveforms[..., None] * self.settings.sample_scale
         features: Tensor = self._fbank(waveforms, generator)

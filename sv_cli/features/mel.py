@@ -14,6 +14,7 @@ from sv_cli.features.settings import FrontendSettings
 
 _LOG_OFFSET = 1e-6
 _DECIBEL_FLOOR, _DECIBEL_RANGE = 1e-10, 80.0
+_DEVIATION_EPS = {"mel": 1e-6, "tfmel": 1e-8}  # added to the deviation of `signal_norm`
 
 
 def num_centred_frames(num_samples: int, settings: FrontendSettings) -> int:
@@ -47,7 +48,7 @@ def mel_spectrogram(waveforms: Tensor, settings: FrontendSettings) -> Tensor:
     if num_centred_frames(waveforms.shape[-1], settings) == 0:
         return waveforms.new_zeros(len(waveforms), 0, settings.num_mel_bins)
     device = waveforms.device
-    samples = emphasize(waveforms.float() * settings.sample_scale, settings)
+    samples = prepare_samples(waveforms, settings)
     with torch.autocast(device.type, enabled=False):
         spectrum = torch.stft(
             samples,
@@ -73,8 +74,13 @@ def to_log(mel: Tensor, settings: FrontendSettings) -> Tensor:
     return torch.maximum(decibels, loudest - _DECIBEL_RANGE)
 
 
-def emphasize(samples: Tensor, settings: FrontendSettings) -> Tensor:
-    """Return pre-emphasised waveforms: (batch, num_samples), same out."""
+def prepare_samples(waveforms: Tensor, settings: FrontendSettings) -> Tensor:
+    """Return scaled, normalised and pre-emphasised waveforms: (batch, num_samples), same out."""
+    samples = waveforms.float() * settings.sample_scale
+    if settings.signal_norm:
+        samples = samples - samples.mean(dim=1, keepdim=True)
+        deviation = samples.square().mean(dim=1, keepdim=True).sqrt()
+        samples = samples / (deviation + _DEVIATION_EPS[settings.kind])
     if not settings.preemphasis:
         return samples
     before = samples[:, 1:2] if settings.preemphasis_start == "reflect" else samples[:, :1] * 0

@@ -122,12 +122,12 @@ class VadSettings(FrameSettings):
 class FrontendSettings(FbankSettings):
     """A named front-end: everything between the samples and the input of a model.
 
-    `dither` acts in training only. `kind` is "fbank" (Kaldi), "mel" (centred frames; the last
-    three fields are for it) or "waveform": the samples themselves, one a frame, for networks that
-    learn their front-end.
+    `dither` acts in training only. `kind` is "fbank" (Kaldi), "mel" (centred frames), "tfmel"
+    (ReDimNet2's; see `features.tfmel`) or "waveform": the samples themselves, one a frame, for
+    networks that learn their front-end. The last four fields are for mel; tfmel has the first two.
     """
 
-    kind: Literal["fbank", "mel", "waveform"] = Field(
+    kind: Literal["fbank", "mel", "tfmel", "waveform"] = Field(
         default="fbank", description="Family of the front-end."
     )
     mean_norm: bool = Field(
@@ -137,7 +137,12 @@ class FrontendSettings(FbankSettings):
         default=False, description="Divide each column by its deviation over time, after the mean."
     )
     preemphasis_start: Literal["zero", "reflect"] = Field(
-        default="zero", description="What stands before the first sample (kind mel)."
+        default="zero", description="Sample before the first one (kinds mel and tfmel)."
+    )
+    signal_norm: bool = Field(
+        default=False,
+        description="Subtract the mean of the whole waveform and divide by its deviation first "
+        "(kinds mel and tfmel).",
     )
     pad_mode: Literal["reflect", "constant"] = Field(
         default="reflect", description="Padding of centred frames (kind mel)."
@@ -172,11 +177,17 @@ class FrontendSettings(FbankSettings):
             raise ValueError("samples (kind waveform) have no dither, energy or mean norm")
         if self.var_norm and not self.mean_norm:
             raise ValueError("`var_norm` needs `mean_norm`")
-        if self.kind == "mel" and (self.dither or self.use_energy):
-            raise ValueError("a front-end of kind mel has neither dither nor energy")
-        if self.kind == "mel" and self.window_type not in ("hamming", "hanning"):
-            raise ValueError("a front-end of kind mel has a hamming or hanning window")
+        if self.kind in ("mel", "tfmel"):
+            self._check_mel()
+        elif self.signal_norm:
+            raise ValueError("`signal_norm` needs a front-end of kind mel or tfmel")
         return self
+
+    def _check_mel(self) -> None:
+        if self.dither or self.use_energy:
+            raise ValueError(f"a front-end of kind {self.kind} has neither dither nor energy")
+        if self.window_type not in ("hamming", "hanning"):
+            raise ValueError(f"a front-end of kind {self.kind} has a hamming or hanning window")
 
 
 SAMPLE_MS = 0.0625  # at 16 kHz
@@ -194,6 +205,17 @@ FRONTENDS: dict[str, FrontendSettings] = {
     "speaker-net-kaldi": FrontendSettings(use_energy=True),
     "taoruijie": _MEL.model_copy(
         update={"low_freq": 20.0, "high_freq": 7600.0, "preemphasis_start": "reflect"}
+    ),
+    # ReDimNet2's.
+    "tfmel": _MEL.model_copy(
+        update={
+            "kind": "tfmel",
+            "low_freq": 20.0,
+            "high_freq": 7600.0,
+            "num_mel_bins": 72,
+            "preemphasis_start": "reflect",
+            "signal_norm": True,
+        }
     ),
     "speechbrain": _MEL.model_copy(
         update={

@@ -1,7 +1,8 @@
 """ReDimNet: 2-D and 1-D blocks in turn on one map that is reshaped between them.
 
 Paper: Yakovlev et al., "Reshape dimensions network for speaker recognition", Interspeech 2024.
-State-dict keys are those of WeSpeaker's `redimnet.py`, which follows the authors' release.
+State-dict keys are those of WeSpeaker's `redimnet.py`; with `pooled_norm` they are those of the
+authors' release (IDRnD/redimnet).
 
 Every stage reads a weighted sum of all maps before it. B batch, T frames, F mel bins, C channels
 of the stem; a map of c channels and f bins always has c * f = C * F.
@@ -256,6 +257,9 @@ class ReDimNetSettings(EncoderSettings):
     group_size: int = Field(4, ge=1, description="channels in a group of a 2-D block")
     pooling: str = Field("ASTP", description="name of the pooling")
     global_context: bool = Field(True, description="the attention sees mean and deviation too")
+    pooled_norm: bool = Field(
+        False, description="BatchNorm after the pooling; the last layer is `linear`, not `seg_1`"
+    )
     stages: tuple[StageSettings, ...] = Field((), description="the stages in order")
 
 
@@ -324,74 +328,119 @@ class ReDimNet(SpeakerEncoder):
         size = settings.channels * settings.feat_dim
         options = {"global_context": True} if settings.global_context else {}
         self.pool = make_pooling(settings.pooling, size, **options)
-        self.seg_1 = nn.Linear(self.pool.out_dim, settings.embedding_dim)
+        self.pooled_norm = settings.pooled_norm
+        last = nn.Linear(self.pool.out_dim, settings.embedding_dim)
+        if settings.pooled_norm:
+            self.bn = nn.BatchNorm1d(self.pool.out_dim)
+            self.linear = last
+        else:
+            self.seg_1 = last
         self.min_frames = self.pool.min_frames
 
     def forward(self, feats: Tensor) -> Tensor:
         """Map (batch, frames, feat_dim) to (batch, embedding_dim)."""
         self.check_feats(feats)
-        maps = self.backbone(as_image(feats))
-        return self.seg_1(self.pool(maps))  # type: ignore[no-any-return]
-
-
-def _build(name: str, defaults: dict[str, Any], overrides: dict[str, Any]) -> ReDimNet:
-    return ReDimNet(build_settings(ReDimNetSettings, defaults | overrides, where=name))
+        stats = self.pool(self.backbone(as_image(feats)))
+        if self.pooled_norm:
+            return self.linear(self.bn(stats))  # type: ignore[no-any-return]
+        return self.seg_1(stats)  # type: ignore[no-any-return]
 
 
 def _stages(*rows: tuple[int, int, int, int | None]) -> list[dict[str, int | None]]:
     return [dict(zip(StageSettings.model_fields, row, strict=True)) for row in rows]
 
 
+_B4: dict[str, Any] = {
+    "channels": 32,
+    "block": "resnet_fwse",
+    "group_size": 1,
+    "stages": _stages(
+        (1, 4, 2, 48), (2, 4, 2, 48), (1, 6, 2, 48), (2, 6, 1, 32), (1, 8, 1, 24), (2, 4, 1, 16)
+    ),
+}
+SIZES: dict[str, dict[str, Any]] = {
+    "redimnet_b0": {
+        "feat_dim": 60,
+        "channels": 10,
+        "block": "resnet",
+        "group_size": 1,
+        "stages": _stages(
+            (1, 2, 1, 30), (2, 3, 2, 30), (1, 3, 3, 30), (2, 4, 2, 10), (1, 3, 1, 10)
+        ),
+    },
+    "redimnet_b1": {
+        "channels": 12,
+        "block": "convnext",
+        "group_size": 8,
+        "stages": _stages(
+            (1, 2, 1, None), (2, 3, 1, None), (3, 4, 1, 12), (2, 5, 1, 12), (2, 3, 1, 8)
+        ),
+    },
+    "redimnet_b2": {
+        "channels": 16,
+        "block": "convnext",
+        "group_size": 4,
+        "stages": _stages(
+            (1, 2, 1, 12), (2, 2, 1, 12), (1, 3, 1, 12), (2, 4, 1, 8), (1, 4, 1, 8), (2, 4, 1, 4)
+        ),
+    },
+    "redimnet_b3": {
+        "channels": 16,
+        "block": "resnet_fwse",
+        "group_size": 1,
+        "stages": _stages(
+            (1, 6, 4, 32), (2, 6, 2, 32), (1, 8, 2, 32),
+            (2, 10, 2, 16), (1, 10, 1, 16), (2, 8, 1, 16),
+        ),
+    },
+    "redimnet_b4": _B4,
+    "redimnet_b5": {**_B4, "group_size": 16},
+    "redimnet_b6": {
+        "channels": 32,
+        "block": "resnet",
+        "group_size": 32,
+        "stages": _stages(
+            (1, 4, 4, 32), (2, 6, 2, 32), (1, 6, 2, 24), (3, 8, 1, 24), (1, 8, 1, 16), (2, 8, 1, 16)
+        ),
+    },
+}  # fmt: skip
+
+
+def settings_of(name: str, **overrides: Any) -> ReDimNetSettings:
+    """Return the settings of a published size."""
+    return build_settings(ReDimNetSettings, SIZES[name] | overrides, where=name)
+
+
 def redimnet_b0(**overrides: Any) -> ReDimNet:
     """Return ReDimNet-B0 (1.00 M parameters) for 60 mel bins."""
-    stages = _stages((1, 2, 1, 30), (2, 3, 2, 30), (1, 3, 3, 30), (2, 4, 2, 10), (1, 3, 1, 10))
-    sizes = {"feat_dim": 60, "channels": 10, "block": "resnet", "group_size": 1}
-    return _build("redimnet_b0", {**sizes, "stages": stages}, overrides)
+    return ReDimNet(settings_of("redimnet_b0", **overrides))
 
 
 def redimnet_b1(**overrides: Any) -> ReDimNet:
     """Return ReDimNet-B1 (2.12 M parameters)."""
-    stages = _stages((1, 2, 1, None), (2, 3, 1, None), (3, 4, 1, 12), (2, 5, 1, 12), (2, 3, 1, 8))
-    sizes = {"channels": 12, "block": "convnext", "group_size": 8}
-    return _build("redimnet_b1", {**sizes, "stages": stages}, overrides)
+    return ReDimNet(settings_of("redimnet_b1", **overrides))
 
 
 def redimnet_b2(**overrides: Any) -> ReDimNet:
     """Return ReDimNet-B2 (4.89 M parameters)."""
-    stages = _stages(
-        (1, 2, 1, 12), (2, 2, 1, 12), (1, 3, 1, 12), (2, 4, 1, 8), (1, 4, 1, 8), (2, 4, 1, 4)
-    )
-    sizes = {"channels": 16, "block": "convnext", "group_size": 4}
-    return _build("redimnet_b2", {**sizes, "stages": stages}, overrides)
+    return ReDimNet(settings_of("redimnet_b2", **overrides))
 
 
 def redimnet_b3(**overrides: Any) -> ReDimNet:
     """Return ReDimNet-B3 (3.22 M parameters)."""
-    stages = _stages(
-        (1, 6, 4, 32), (2, 6, 2, 32), (1, 8, 2, 32), (2, 10, 2, 16), (1, 10, 1, 16), (2, 8, 1, 16)
-    )
-    sizes = {"channels": 16, "block": "resnet_fwse", "group_size": 1}
-    return _build("redimnet_b3", {**sizes, "stages": stages}, overrides)
+    return ReDimNet(settings_of("redimnet_b3", **overrides))
 
 
 def redimnet_b4(**overrides: Any) -> ReDimNet:
     """Return ReDimNet-B4 (6.43 M parameters)."""
-    stages = _stages(
-        (1, 4, 2, 48), (2, 4, 2, 48), (1, 6, 2, 48), (2, 6, 1, 32), (1, 8, 1, 24), (2, 4, 1, 16)
-    )
-    sizes = {"channels": 32, "block": "resnet_fwse", "group_size": 1}
-    return _build("redimnet_b4", {**sizes, "stages": stages}, overrides)
+    return ReDimNet(settings_of("redimnet_b4", **overrides))
 
 
 def redimnet_b5(**overrides: Any) -> ReDimNet:
     """Return ReDimNet-B5 (7.65 M parameters): B4 with groups of 16 channels."""
-    return redimnet_b4(**({"group_size": 16} | overrides))
+    return ReDimNet(settings_of("redimnet_b5", **overrides))
 
 
 def redimnet_b6(**overrides: Any) -> ReDimNet:
     """Return ReDimNet-B6 (15.0 M parameters)."""
-    stages = _stages(
-        (1, 4, 4, 32), (2, 6, 2, 32), (1, 6, 2, 24), (3, 8, 1, 24), (1, 8, 1, 16), (2, 8, 1, 16)
-    )
-    sizes = {"channels": 32, "block": "resnet", "group_size": 32}
-    return _build("redimnet_b6", {**sizes, "stages": stages}, overrides)
+    return ReDimNet(settings_of("redimnet_b6", **overrides))

@@ -1,16 +1,16 @@
 """ReDimNet2: ReDimNet whose stages also shorten time, and stretch it again for the sum of maps.
 
 Paper: "ReDimNet2", Interspeech 2026 (arXiv:2603.11841).
-State-dict keys are those of WeSpeaker's `redimnet2.py`, which follows the authors' release.
+State-dict keys and sizes are those of the authors' release (PalabraAI/redimnet2).
 Letters as in `redimnet`; blocks are shared with it.
 """
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -69,21 +69,74 @@ class Stage2Settings(Settings):
     )
 
 
+# Frequency and time strides of the six stages of every published size but B2.
+_STRIDES = ((1, 1), (2, 1), (1, 2), (2, 1), (1, 2), (2, 1))
+
+# Blocks, expansion, reduction of a stage.
+Row = tuple[int, float, int]
+
+
+def _stages(
+    *rows: Row, strides: tuple[tuple[int, int], ...] = _STRIDES
+) -> tuple[Stage2Settings, ...]:
+    names = list(Stage2Settings.model_fields)
+    return tuple(
+        Stage2Settings.model_validate(dict(zip(names, (*stride, *row), strict=True)))
+        for stride, row in zip(strides, rows, strict=True)
+    )
+
+
+_B3_STAGES = _stages((2, 4, 24), (3, 3, 24), (4, 2, 24), (5, 1, 24), (4, 1, 24), (3, 1, 24))
+
+
 class ReDimNet2Settings(EncoderSettings):
-    """Sizes of a ReDimNet2."""
+    """Sizes of a ReDimNet2; the defaults are those of the authors' code."""
 
     feat_dim: int = Field(72, ge=1, description="features a frame; a multiple of all strides")
-    channels: int = Field(32, ge=1, description="channels of the stem")
+    channels: int = Field(24, ge=1, description="channels of the stem")
     block: BlockKind = Field("resnet", description="kind of the 2-D blocks")
     group_size: int = Field(1, ge=1, description="channels in a group of a 2-D block")
+    compress_tconvs: bool = Field(True, description="grouped strided convolutions of the stages")
     out_channels: int | None = Field(
-        64, ge=1, description="channels of a last 1x1 convolution; none: no such convolution"
+        None, ge=1, description="channels of a last 1x1 convolution; none: no such convolution"
     )
-    out_grid: bool = Field(False, description="that convolution acts on each bin (2-D)")
+    return_2d_output: bool = Field(
+        False,
+        description="the last map is a grid: its convolution acts on each bin, and the pooling "
+        "reads all bins of a channel in a row",
+    )
+    agg_gnorm: bool | int = Field(
+        False,
+        ge=0,
+        description="GroupNorm on each map before it is mixed: true for `channels` groups, or "
+        "their number",
+    )
+    dual_agg: bool = Field(
+        False, description="a stage adds its map before the 1-D block, too, not only the one after"
+    )
     pooling: str = Field("ASTP", description="name of the pooling")
     global_context: bool = Field(True, description="the attention sees mean and deviation too")
     embedding_norm: bool = Field(False, description="BatchNorm on the embedding")
-    stages: tuple[Stage2Settings, ...] = Field((), description="the stages in order")
+    stages: tuple[Stage2Settings, ...] = Field(_B3_STAGES, description="the stages in order")
+
+    @property
+    def map_size(self) -> int:
+        """Channels times bins of every map."""
+        return self.channels * self.feat_dim
+
+    @property
+    def norm_groups(self) -> int:
+        """Groups of the GroupNorm of a map; 0 is without."""
+        return self.channels if self.agg_gnorm is True else int(self.agg_gnorm)
+
+    @model_validator(mode="after")
+    def _check_groups(self) -> Self:
+        if self.norm_groups and self.map_size % self.norm_groups:
+            raise ValueError(
+                f"`agg_gnorm` {self.norm_groups} does not divide the {self.map_size} values of a "
+                "frame"
+            )
+        return self
 
 
 class ReDimNet2Backbone(nn.Module):
@@ -91,48 +144,84 @@ class ReDimNet2Backbone(nn.Module):
 
     def __init__(self, settings: ReDimNet2Settings) -> None:
         super().__init__()
-        size = settings.channels * settings.feat_dim
         self.stem = make_stem(settings.channels)
-        channels, bins, self.time_stride = settings.channels, settings.feat_dim, 1
+        self.stem_gnorm: nn.Module = nn.Identity()
+        if settings.norm_groups:
+            self.stem_gnorm = nn.GroupNorm(settings.norm_groups, settings.map_size)
+        channels, bins, self.time_stride, num_maps = settings.channels, settings.feat_dim, 1, 1
         self.num_stages = len(settings.stages)
         for index, stage in enumerate(settings.stages):
             self.time_stride *= stage.time_stride
-            mix = MixMaps(index + 1, size)
-            layers = _make_stage(settings, stage, channels, bins, self.time_stride)
-            self.add_module(f"stage{index}", nn.Sequential(mix, *layers))
+            layers = [
+                MixMaps(num_maps, settings.map_size),
+                *_make_grid_layers(settings, stage, channels, bins, self.time_stride),
+            ]
+            num_maps += self._add_stage(f"stage{index}", layers, settings, stage.reduction)
             channels, bins = channels * stage.freq_stride, bins // stage.freq_stride
-        self.fin_wght1d = MixMaps(self.num_stages + 1, size)
+        self.fin_wght1d = MixMaps(num_maps, settings.map_size)
+        self.last_bins = bins if settings.return_2d_output else None
         self.head: nn.Module = nn.Identity()
-        self.out_dim = size
-        self.out_bins: int | None = None
-        if settings.out_channels is not None and settings.out_grid:
+        self.out_dim = settings.map_size
+        if settings.out_channels is not None and settings.return_2d_output:
             self.head = nn.Conv2d(channels, settings.out_channels, 1)
-            self.out_dim, self.out_bins = settings.out_channels * bins, bins
+            self.out_dim = settings.out_channels * bins
         elif settings.out_channels is not None:
-            self.head = nn.Conv1d(size, settings.out_channels, 1)
+            self.head = nn.Conv1d(settings.map_size, settings.out_channels, 1)
             self.out_dim = settings.out_channels
+
+    def _add_stage(
+        self,
+        name: str,
+        layers: list[nn.Module],
+        settings: ReDimNet2Settings,
+        reduction: int | None,
+    ) -> int:
+        """Add a stage; return how many maps it gives."""
+        if reduction is not None:
+            context = ContextBlock(settings.map_size, settings.map_size // reduction)
+            if settings.dual_agg:
+                self.add_module(f"{name}_pre", nn.Sequential(*layers))
+                self.add_module(f"{name}_1d", context)
+                for kind in ("2d", "1d"):
+                    up = nn.Sequential(*_make_up_layers(settings, self.time_stride))
+                    self.add_module(f"{name}_up_{kind}", up)
+                return 2
+            layers.append(context)
+        self.add_module(name, nn.Sequential(*layers, *_make_up_layers(settings, self.time_stride)))
+        return 1
 
     def forward(self, grid: Tensor) -> Tensor:
         """Map (batch, 1, bins, frames) to (batch, out_dim, frames), without the odd last frames."""
         frames = grid.shape[-1] // self.time_stride * self.time_stride
-        maps = [ToVectors()(self.stem(grid[..., :frames]))]
+        maps = [self.stem_gnorm(ToVectors()(self.stem(grid[..., :frames])))]
         for index in range(self.num_stages):
-            maps.append(self.get_submodule(f"stage{index}")(maps))
-        out = self.fin_wght1d(maps)
-        if self.out_bins is not None:
-            out = ToGrid(self.out_bins)(out)
-        out = self.head(out)
+            maps += self._run_stage(f"stage{index}", maps)
+        out: Tensor = self.fin_wght1d(maps)
+        if self.last_bins is None:
+            return self.head(out)  # type: ignore[no-any-return]
         # A grid is flattened with its bins fastest, unlike the maps between stages.
-        return out.flatten(1, 2) if out.dim() == 4 else out  # type: ignore[no-any-return]
+        return self.head(ToGrid(self.last_bins)(out)).flatten(1, 2)  # type: ignore[no-any-return]
+
+    def _run_stage(self, name: str, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Return the maps that a stage adds."""
+        if hasattr(self, name):
+            return [self.get_submodule(name)(maps)]
+        before = self.get_submodule(f"{name}_pre")(maps)
+        after = self.get_submodule(f"{name}_1d")(before)
+        return [
+            self.get_submodule(f"{name}_up_2d")(before),
+            self.get_submodule(f"{name}_up_1d")(after),
+        ]
 
 
-def _make_stage(
+def _make_grid_layers(
     settings: ReDimNet2Settings, stage: Stage2Settings, channels: int, bins: int, time_stride: int
 ) -> list[nn.Module]:
+    """Return the layers of a stage between the sum of maps and its 1-D block."""
     out_channels, out_bins = channels * stage.freq_stride, bins // stage.freq_stride
     wide = int(out_channels * stage.expansion)
     step = (stage.freq_stride, time_stride)
-    groups = math.gcd(channels, wide)
+    groups = math.gcd(channels, wide) if settings.compress_tconvs else 1
     down = nn.Conv2d(channels, wide, step, stride=step, groups=groups)
     layers: list[nn.Module] = [ToGrid(bins), down]
     for _ in range(stage.blocks):
@@ -142,11 +231,14 @@ def _make_stage(
     if stage.expansion != 1:
         squeeze = nn.Conv2d(wide, out_channels, 1)
         layers.append(nn.Sequential(squeeze, nn.BatchNorm2d(out_channels, eps=NORM_EPS)))
-    layers.append(ToVectors())
-    if stage.reduction is not None:
-        size = out_channels * out_bins
-        layers.append(ContextBlock(size, size // stage.reduction))
-    layers.append(Stretch(time_stride))
+    return [*layers, ToVectors()]
+
+
+def _make_up_layers(settings: ReDimNet2Settings, time_stride: int) -> list[nn.Module]:
+    """Return the layers that bring a map back to all frames, and its norm."""
+    layers: list[nn.Module] = [Stretch(time_stride)]
+    if settings.norm_groups:
+        layers.append(nn.GroupNorm(settings.norm_groups, settings.map_size))
     return layers
 
 
@@ -176,67 +268,87 @@ class ReDimNet2(SpeakerEncoder):
         return embedding
 
 
-# Frequency and time strides of the six stages of every published size.
-_STRIDES = ((1, 1), (2, 1), (1, 2), (2, 1), (1, 2), (2, 1))
+SIZES: dict[str, dict[str, Any]] = {
+    "redimnet2_b0": {
+        "channels": 12,
+        "out_channels": 64,
+        "stages": _stages(
+            (2, 2, 36), (3, 1, 36), (4, 1, 36), (5, 1, 36), (4, 1, 18), (3, 1, 18)
+        ),
+    },
+    "redimnet2_b1": {
+        "channels": 16,
+        "stages": _stages(
+            (2, 2, 32), (3, 1, 32), (4, 1, 32), (5, 1, 32), (4, 1, 16), (3, 1, 16)
+        ),
+    },
+    "redimnet2_b2": {
+        "channels": 20,
+        "stages": _stages(
+            (2, 2, 40), (3, 1, 30), (4, 1, 30), (5, 1, 20), (4, 1, 20), (3, 1, 10),
+            strides=((1, 1), (2, 1), (1, 2), (3, 1), (1, 2), (2, 1)),
+        ),
+    },
+    "redimnet2_b3": {"channels": 24},
+    "redimnet2_b4": {"channels": 32},
+    "redimnet2_b5": {
+        "channels": 48,
+        "out_channels": 256,
+        "stages": _stages(
+            (2, 4, 48), (3, 3, 48), (4, 2, 48), (5, 1, 48), (4, 1, 32), (3, 1, 32)
+        ),
+    },
+    "redimnet2_b6": {
+        "channels": 64,
+        "out_channels": 224,
+        "stages": _stages(
+            (3, 3, 64), (4, 2, 64), (5, 2, 48), (5, 1, 48), (4, 0.75, 32), (3, 0.5, 24)
+        ),
+    },
+}  # fmt: skip
 
-# Blocks, expansion, reduction of a stage.
-Row = tuple[int, float, int]
 
-
-def _build(name: str, defaults: dict[str, Any], overrides: dict[str, Any]) -> ReDimNet2:
-    return ReDimNet2(build_settings(ReDimNet2Settings, defaults | overrides, where=name))
-
-
-def _stages(*rows: Row, strides: tuple[tuple[int, int], ...] = _STRIDES) -> list[dict[str, float]]:
-    names = list(Stage2Settings.model_fields)
-    return [
-        dict(zip(names, (*stride, *row), strict=True))
-        for stride, row in zip(strides, rows, strict=True)
-    ]
+def settings_of(name: str, **overrides: Any) -> ReDimNet2Settings:
+    """Return the settings of a published size."""
+    values = {"return_2d_output": True, **SIZES[name], **overrides}
+    return build_settings(ReDimNet2Settings, values, where=name)
 
 
 def redimnet2_b0(**overrides: Any) -> ReDimNet2:
-    """Return ReDimNet2-B0 (0.70 M parameters)."""
-    stages = _stages((2, 2, 36), (3, 1, 36), (4, 1, 36), (5, 1, 36), (4, 1, 18), (3, 1, 18))
-    return _build("redimnet2_b0", {"channels": 12, "stages": stages}, overrides)
+    """Return ReDimNet2-B0 (1.12 M parameters)."""
+    return ReDimNet2(settings_of("redimnet2_b0", **overrides))
 
 
 def redimnet2_b1(**overrides: Any) -> ReDimNet2:
-    """Return ReDimNet2-B1 (1.26 M parameters)."""
-    stages = _stages((2, 2, 32), (3, 1, 32), (4, 1, 32), (5, 1, 32), (4, 1, 16), (3, 1, 16))
-    return _build("redimnet2_b1", {"channels": 16, "stages": stages}, overrides)
+    """Return ReDimNet2-B1 (2.16 M parameters)."""
+    return ReDimNet2(settings_of("redimnet2_b1", **overrides))
 
 
 def redimnet2_b2(**overrides: Any) -> ReDimNet2:
-    """Return ReDimNet2-B2 (2.53 M parameters)."""
-    strides = ((1, 1), (2, 1), (1, 2), (3, 1), (1, 2), (2, 1))
-    rows = ((2, 2, 40), (3, 1, 30), (4, 1, 30), (5, 1, 20), (4, 1, 20), (3, 1, 10))
-    stages = _stages(*rows, strides=strides)
-    return _build("redimnet2_b2", {"channels": 20, "stages": stages}, overrides)
+    """Return ReDimNet2-B2 (3.68 M parameters)."""
+    return ReDimNet2(settings_of("redimnet2_b2", **overrides))
 
 
 def redimnet2_b3(**overrides: Any) -> ReDimNet2:
-    """Return ReDimNet2-B3 (2.37 M parameters)."""
-    stages = _stages((2, 2, 36), (3, 1, 36), (4, 1, 36), (5, 1, 36), (4, 1, 18), (3, 1, 18))
-    return _build("redimnet2_b3", {"channels": 24, "stages": stages}, overrides)
+    """Return ReDimNet2-B3 (4.18 M parameters)."""
+    return ReDimNet2(settings_of("redimnet2_b3", **overrides))
 
 
 def redimnet2_b4(**overrides: Any) -> ReDimNet2:
     """Return ReDimNet2-B4 (6.66 M parameters)."""
-    stages = _stages((2, 4, 24), (3, 3, 24), (4, 2, 24), (5, 1, 24), (4, 1, 24), (3, 1, 24))
-    sizes = {"channels": 32, "out_channels": None}
-    return _build("redimnet2_b4", {**sizes, "stages": stages}, overrides)
+    return ReDimNet2(settings_of("redimnet2_b4", **overrides))
 
 
 def redimnet2_b5(**overrides: Any) -> ReDimNet2:
-    """Return ReDimNet2-B5 (7.90 M parameters)."""
-    stages = _stages((2, 4, 48), (3, 3, 48), (4, 2, 48), (5, 1, 48), (4, 1, 32), (3, 1, 32))
-    sizes = {"channels": 48, "out_channels": 256}
-    return _build("redimnet2_b5", {**sizes, "stages": stages}, overrides)
+    """Return ReDimNet2-B5 (8.96 M parameters)."""
+    return ReDimNet2(settings_of("redimnet2_b5", **overrides))
 
 
 def redimnet2_b6(**overrides: Any) -> ReDimNet2:
     """Return ReDimNet2-B6 (12.4 M parameters)."""
-    stages = _stages((3, 3, 64), (4, 2, 64), (5, 2, 48), (5, 1, 48), (4, 0.75, 32), (3, 0.5, 24))
-    sizes = {"channels": 64, "out_channels": 224, "out_grid": True}
-    return _build("redimnet2_b6", {**sizes, "stages": stages}, overrides)
+    return ReDimNet2(settings_of("redimnet2_b6", **overrides))
+
+
+def redimnet2_b6_wespeaker(**overrides: Any) -> ReDimNet2:
+    """Return ReDimNet2-B6 of WeSpeaker: the same network, trained by its recipe."""
+    return redimnet2_b6(**overrides)

@@ -3,7 +3,8 @@
 Names are snake_case and the same as the builder function: the name the project gives its network,
 without punctuation (`ECAPA_TDNN_GLOB_c512` -> `ecapa_glob_c512`). Where two projects use one name
 for networks that differ, WeSpeaker's keeps the bare name and the other carries its project
-(`resnet34`, `resnet34_3dspeaker`).
+(`resnet34`, `resnet34_3dspeaker`). ReDimNet2's bare names are its authors' (`redimnet2_b6`);
+`redimnet2_b6_wespeaker` is the same network, whose weights WeSpeaker trained.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class ModelEntry:
     published_eer : float or None
         EER in % on VoxCeleb1-O cleaned that the source prints, trained on VoxCeleb2 dev: with
         large-margin fine-tuning and AS-norm for WeSpeaker, plain cosine for 3D-Speaker. That of
-        w2v-BERT 2.0 is WeSpeaker's, fine-tuned, plain cosine.
+        w2v-BERT 2.0 is WeSpeaker's, fine-tuned, plain cosine. ReDimNet2's are its authors', with
+        large-margin fine-tuning; their scoring is not stated.
     """
 
     family: str
@@ -322,17 +324,24 @@ MODELS: dict[str, ModelEntry] = {
     **_family(
         "ReDimNet2",
         "redimnet2",
-        frontend="wespeaker-72",
-        source="WeSpeaker",
+        frontend="tfmel",
+        source="ReDimNet",
         rows=(
-            ("redimnet2_b0", 703_060, 192, 0.267),
-            ("redimnet2_b1", 1_254_992, 192, 0.456),
-            ("redimnet2_b2", 2_530_208, 192, 0.817),
-            ("redimnet2_b3", 2_364_712, 192, 0.932),
-            ("redimnet2_b4", 6_659_744, 192, 4.52),
-            ("redimnet2_b5", 7_900_456, 192, 9.45),
-            ("redimnet2_b6", 12_394_784, 192, 13.0),
+            ("redimnet2_b0", 1_115_220, 192, 0.294, 1.04),
+            ("redimnet2_b1", 2_161_488, 192, 0.497, 0.78),
+            ("redimnet2_b2", 3_677_760, 192, 0.87, 0.57),
+            ("redimnet2_b3", 4_181_576, 192, 2.61, 0.42),
+            ("redimnet2_b4", 6_659_744, 192, 4.52, 0.37),
+            ("redimnet2_b5", 8_959_272, 192, 9.56, 0.33),
+            ("redimnet2_b6", 12_394_784, 192, 13.0, 0.29),
         ),
+    ),
+    **_family(
+        "ReDimNet2",
+        "redimnet2",
+        frontend="tfmel",
+        source="WeSpeaker",
+        rows=(("redimnet2_b6_wespeaker", 12_394_784, 192, 13.0),),
     ),
     **_family(
         "WavLM",

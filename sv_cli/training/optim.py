@@ -9,7 +9,7 @@ from sv_cli.training.settings import OptimSettings
 def make_optimizer(
     module: nn.Module, settings: OptimSettings, *, lr: float
 ) -> torch.optim.Optimizer:
-    """Return the optimiser; norm weights and biases form a group without decay where asked."""
+    """Return the optimiser; see `OptimSettings` for the weight decay of its groups."""
     groups = _groups(module, settings)
     if settings.name == "sgd":
         nesterov = settings.nesterov and settings.momentum > 0
@@ -26,10 +26,12 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def _groups(module: nn.Module, settings: OptimSettings) -> list[dict[str, object]]:
-    parameters = list(module.parameters())
-    if settings.decay_norm_and_bias:
-        return [{"params": parameters, "weight_decay": settings.weight_decay}]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    groups: dict[str, tuple[float, list[nn.Parameter]]] = {}
+    for name, parameter in module.named_parameters():
+        kind, decay = "network", settings.weight_decay
+        if not settings.decay_norm_and_bias and parameter.ndim <= 1:
+            kind, decay = "norm_and_bias", 0.0
+        elif settings.head_decay != 1.0 and name.startswith("head."):
+            kind, decay = "head", decay * settings.head_decay
+        groups.setdefault(kind, (decay, []))[1].append(parameter)
+    return [{"params": found, "weight_decay": decay} for decay, found in groups.values()]

@@ -71,6 +71,9 @@ class OptimSettings(Settings):
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of SGD.")
     nesterov: bool = Field(default=True, description="Nesterov momentum of SGD.")
     weight_decay: float = Field(default=1e-4, ge=0, description="Weight decay.")
+    head_decay: float = Field(
+        default=1.0, ge=0, description="Weight decay of the classifier head over weight_decay."
+    )
     decay_norm_and_bias: bool = Field(
         default=True,
         description="Decay batch-norm weights and biases too, as the recipes of the field do.",

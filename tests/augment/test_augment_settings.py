@@ -19,6 +19,9 @@ PUBLISHED = {
     "speaker-net": {
         "noise": 1 / 4.1, "babble": 0.5 / 4.1, "reverb": 0.8 / 4.1, "room": 0.8 / 4.1,
     },
+    "redimnet2": {
+        "noise": 0.195, "music": 0.0975, "babble": 0.0975, "reverb": 0.06, "room": 0.15,
+    },
     "ecapa-tdnn": dict.fromkeys(("noise", "music", "babble", "television", "reverb"), 1 / 6),
 }  # fmt: skip
 

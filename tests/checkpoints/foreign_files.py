@@ -1,7 +1,5 @@
 """Weight files as other projects write them, filled by the rule of the recorded embeddings."""
 
-import gzip
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ PROJECT_OF = {
     "3D-Speaker": "3dspeaker",
     "speaker-net": "speaker-net",
     "TaoRuijie": "taoruijie",
+    "ReDimNet": "redimnet",
 }
 PEER_OF = {
     "wenet-e2e/wespeaker": "wespeaker",
@@ -72,6 +71,4 @@ def save(path: Path, content: Any) -> Path:
 
 def recorded(shared: Path, name: str) -> dict[str, Any]:
     """All of a recorded network: shapes under the project's keys, embeddings."""
-    packed = (shared / "golden" / "models" / f"{name}.json.gz").read_bytes()
-    content: dict[str, Any] = json.loads(gzip.decompress(packed))
-    return content
+    return golden_models.read_golden(shared / "golden" / "models" / f"{name}.json.gz")

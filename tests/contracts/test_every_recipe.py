@@ -259,6 +259,9 @@ RATES: dict[str, tuple[int, dict[float, float]]] = {
     "3dspeaker/voxceleb_eres2net_base": (
         256, {1: 0.04004, 5: 0.2, 20: 0.174857, 37.5: 0.100025, 50: 0.043233, 70: 5e-5},
     ),
+    "redimnet2_voxceleb2/b3": (1792, {6: 1.931, 60: 0.06859, 120: 0.00168}),
+    "redimnet2_voxceleb2/b6": (1120, {3: 0.7269, 6: 1.207, 120: 0.00105}),
+    "redimnet2_voxceleb2/b6_lm": (384, {0.5: 2.612e-4, 1: 4.547e-4, 5: 1.5e-4}),
     "ecapa_tdnn_voxceleb2/ecapa_c1024": (400, {0: 1e-3, 1: 0.97e-3, 79: 9.0e-5}),
     "speaker_net_voxceleb2/ecapa_c512": (
         256, {1: 0.02, 14.9: 0.02, 15.1: 0.002, 25.1: 2e-4, 35.1: 2e-5},
@@ -273,6 +276,8 @@ RATES: dict[str, tuple[int, dict[float, float]]] = {
 MARGINS: dict[str, dict[float, float]] = {
     "voxceleb_v2/resnet34": {19: 0.0, 20: 0.058, 21: 0.0998, 22: 0.129, 24: 0.164, 30: 0.1955},
     "cnceleb_v2/ecapa_glob_c512": {19: 0.0, 20: 0.058, 21: 0.0998, 40: 0.2},
+    "redimnet2_voxceleb2/b6": {19: 0.0, 20: 0.058, 21: 0.0998, 40: 0.2},
+    "redimnet2_voxceleb2/b6_lm": {0: 0.3},
     "3dspeaker/cnceleb_eres2netv2": {21: 0.0617, 23: 0.1496, 25: 0.2051, 30: 0.270, 45: 0.2991},
     "3dspeaker/voxceleb_campplus": {15: 0.0, 25: 0.2},
     "3dspeaker/voxceleb_eres2net_base_lm": {0: 0.5},
@@ -323,8 +328,9 @@ def commands_of(name: str, *options: str) -> list[list[str]]:
 CHAINS = [
     "3dspeaker/3dspeaker_eres2netv2_lm", "3dspeaker/cnceleb_campplus",
     "3dspeaker/voxceleb_eres2net_large_lm", "cnceleb_v2/resnet34_lm",
-    "ecapa_tdnn_voxceleb2/ecapa_c1024", "speaker_net_voxceleb2/repvgg_b1_lm",
-    "voxceleb_v2/w2vbert_joint_lm", "voxceleb_v2/wavlm_joint_lm",
+    "ecapa_tdnn_voxceleb2/ecapa_c1024", "redimnet2_voxceleb2/b6_lm",
+    "speaker_net_voxceleb2/repvgg_b1_lm", "voxceleb_v2/w2vbert_joint_lm",
+    "voxceleb_v2/wavlm_joint_lm",
 ]  # fmt: skip
 
 
@@ -385,6 +391,8 @@ CROPS: dict[str, dict[float, int]] = {
     "voxceleb_v2/w2vbert_lora": {4.0: 1, 20.0: 1},
     "voxceleb_v2/w2vbert_joint": {4.0: 1, 20.0: 1},
     "ecapa_tdnn_voxceleb2/ecapa_c1024": {4.0: 1, 20.0: 1},
+    "redimnet2_voxceleb2/b3": {1.0: 1, 20.0: 1},
+    "redimnet2_voxceleb2/b6_lm": {1.0: 1, 20.0: 1},
     "3dspeaker/voxceleb_eres2net_base": {2.0: 1, 7.9: 1, 8.0: 2, 20.0: 5},
     "3dspeaker/voxceleb_eres2net_base_lm": {2.0: 1, 7.9: 1, 8.0: 2, 20.0: 5},
     "3dspeaker/voxceleb_campplus": {2.0: 1, 7.9: 2, 9.0: 3},

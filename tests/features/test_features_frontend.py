@@ -1,14 +1,20 @@
 """Named front-ends against the closed-form figures of the projects that they come from."""
 
+import gzip
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from sv_cli.audio.read import read_waveform
 from sv_cli.audio.torchaudio_door import load_torchaudio
 from sv_cli.errors import SettingsError
 from sv_cli.features.fbank import fbank
 from sv_cli.features.frontend import Frontend
 from sv_cli.features.settings import FRONTENDS, FrontendSettings, find_frontend, frontend_name
+from sv_cli.settings.model import build_settings
 
 
 def chirp():
@@ -128,3 +134,70 @@ def test_features_of_rdino_against_torchaudio_and_torch():
     expected = torch.nn.InstanceNorm1d(80)((power(waveforms) + 1e-6).log())
     features = Frontend(FRONTENDS["3dspeaker-ssl"]).eval()(waveforms)
     torch.testing.assert_close(features, expected.transpose(1, 2), atol=2e-4, rtol=0)
+
+
+def tfmel():
+    return Frontend(FRONTENDS["tfmel"]).eval()
+
+
+def test_tfmel_against_the_authors_figures(shared: Path):
+    packed = (shared / "golden/redimnet2/frontend/tfmel-72.json.gz").read_bytes()
+    cases = json.loads(gzip.decompress(packed))["cases"]
+    assert len(cases) == 8
+    for case in cases:
+        samples, _ = read_waveform(str(shared / "golden/kaldi/wav" / f"{case['utt']}.wav"))
+        features = tfmel()(torch.from_numpy(samples)[None])[0]
+        assert len(features) == tfmel().num_frames(case["samples"]) == case["frames"]
+        np.testing.assert_allclose(features[case["at"]], case["values"], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "count"), [(239, 0), (240, 1), (719, 3), (720, 4), (32240, 201), (96240, 601)]
+)
+def test_frames_of_tfmel(num_samples, count):
+    assert tfmel().num_frames(num_samples) == count
+    assert tfmel()(torch.ones(1, num_samples)).shape == (1, count, 72)
+
+
+def test_tfmel_is_float32_under_autocast_and_needs_no_gradient():
+    waveforms = chirp().requires_grad_()
+    expected = tfmel()(chirp())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = tfmel()(waveforms)
+    assert features.dtype == torch.float32 and not features.requires_grad
+    torch.testing.assert_close(features, expected, atol=0, rtol=0)
+
+
+def test_tfmel_does_not_hear_level_and_offset():
+    expected = tfmel()(chirp())
+    torch.testing.assert_close(tfmel()(0.01 * chirp() + 0.3), expected, atol=5e-3, rtol=0)
+
+
+def test_a_hop_of_240_and_a_normalised_signal_against_torchaudio():
+    transforms = load_torchaudio("torchaudio.transforms")
+    power = transforms.MelSpectrogram(
+        16000, n_fft=512, win_length=400, hop_length=240, f_min=20, f_max=7600, n_mels=72,
+        window_fn=torch.hamming_window,
+    )  # fmt: skip
+    x = chirp() + 0.01 * torch.randn(1, 32240, generator=torch.Generator().manual_seed(3))
+    values = {"num_mel_bins": 72, "frame_shift_ms": 15.0, "signal_norm": True}
+    frontend = Frontend(FRONTENDS["taoruijie"].model_copy(update=values)).eval()
+    normed = (x - x.mean()) / (x.std(correction=0) + 1e-6)
+    emphasised = normed - 0.97 * torch.cat([normed[:, 1:2], normed[:, :-1]], dim=1)
+    expected = (power(emphasised) + 1e-6).log().transpose(1, 2)
+    features = frontend.features(x)
+    assert features.shape == (1, frontend.num_frames(32240), 72)
+    torch.testing.assert_close(features, expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"signal_norm": True}, "`signal_norm` needs a front-end of kind mel or tfmel"),
+        ({"kind": "tfmel", "window_type": "povey"}, "kind tfmel has a hamming or hanning window"),
+        ({"kind": "tfmel", "dither": 1.0}, "kind tfmel has neither dither nor energy"),
+    ],
+)
+def test_what_a_kind_does_not_have_is_refused(values, words):
+    with pytest.raises(SettingsError, match=words):
+        build_settings(FrontendSettings, values)

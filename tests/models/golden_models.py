@@ -4,6 +4,7 @@ Every tensor is a function of its state-dict key and shape alone, so that a netw
 keys (or knows the renames) is filled as the recorded one was.
 """
 
+import gzip
 import hashlib
 import json
 import zlib
@@ -26,6 +27,12 @@ def load_golden(name: str) -> dict[str, Any]:
     """`name` as in tests/golden/models, e.g. modelscope_3D-Speaker-eres2net-base-192."""
     golden: dict[str, Any] = json.loads((GOLDEN / f"{name}.json").read_text())
     return golden
+
+
+def read_golden(path: Path) -> dict[str, Any]:
+    """A gzipped record with all its shapes."""
+    content: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
+    return content
 
 
 def fill(key: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -25,6 +25,18 @@ def test_parameter_counts(size: str) -> None:
     assert sum(p.numel() for p in encoder.parameters()) == COUNTS[size]
 
 
+def test_counts_of_the_authors_head() -> None:
+    """Values of B5's published file, with its window, filters and pre-emphasis."""
+    with torch.device("meta"):
+        encoder = redimnet.redimnet_b5(pooled_norm=True)
+    state = encoder.state_dict()
+    buffers = (2, 400, 257 * 72)
+    assert len(state) + len(buffers) == 1052
+    assert sum(value.numel() for value in state.values()) + sum(buffers) == 7_709_351
+    assert sum(p.numel() for p in encoder.parameters()) == 7_659_761
+    assert {key.split(".")[0] for key in state} == {"backbone", "pool", "bn", "linear"}
+
+
 @pytest.mark.parametrize("size", ["b0", "b2", pytest.param("b6", marks=pytest.mark.slow)])
 def test_golden(size: str) -> None:
     encoder = getattr(redimnet, f"redimnet_{size}")()

@@ -262,3 +262,19 @@ def test_weights_are_looked_at_also_right_behind_a_line_of_the_log(tmp_path: Pat
     with pytest.raises(TrainingError, match="loss is nan at step 10"):
         watch.look(broken)
     assert (tmp_path / "nonfinite.txt").read_text() == "a 10\nc 10 1\n"
+
+
+@pytest.mark.parametrize("decay_norm", [True, False])
+def test_the_head_has_its_own_weight_decay(decay_norm: bool) -> None:
+    decays = {"weight_decay": 2e-5, "head_decay": 5.0, "decay_norm_and_bias": decay_norm}
+    one = learner(ECAPA, optim=decays)
+    found = {
+        id(parameter): group["weight_decay"]
+        for group in one.optimizer.param_groups
+        for parameter in group["params"]
+    }
+    for name, parameter in one.module.named_parameters():
+        usual = 1e-4 if name.startswith("head.") else 2e-5
+        wanted = usual if decay_norm or parameter.ndim > 1 else 0.0
+        assert found[id(parameter)] == pytest.approx(wanted), name
+    assert len(learner(ECAPA, optim={}).optimizer.param_groups) == 1

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from sv_cli import logs
-from sv_cli.checkpoints.foreign import wavlm, wespeaker_ssl
+from sv_cli.checkpoints.foreign import wavlm, wespeaker, wespeaker_ssl
 from sv_cli.checkpoints.foreign.detection import PROJECTS, Detected, check_project, detect
 from sv_cli.checkpoints.foreign.reading import ForeignWeights, read_weights
+from sv_cli.checkpoints.foreign.redimnet_frontend import check_buffers
 from sv_cli.checkpoints.foreign.shapes import Layout
-from sv_cli.checkpoints.foreign.wespeaker import is_of_damo
 from sv_cli.checkpoints.hub import (
     SCHEME,
     download,
@@ -138,6 +138,8 @@ def import_weights(path: str | Path, wanted: Wanted | None = None) -> Imported:
     tensors = _count_batches(found.layout.rename(weights.tensors))
     name, options = _name_network(found.layout, tensors, name)
     settings = _choose_frontend(weights, found, wanted.frontend)
+    if wanted.frontend is None:
+        check_buffers(weights.buffers, settings, what=f"`{weights.path}`")
     notes = _notes(weights.path.name, found.project)
     file = ModelFile(name, options, settings, dict(tensors), notes=notes)
     encoder = _build(file, weights.path)
@@ -200,7 +202,11 @@ def _nearest_first(names: Sequence[str], weights: Mapping[str, Tensor]) -> list[
 def _without_defaults(name: str, choices: Mapping[str, Any]) -> dict[str, Any]:
     plain = _on_meta(name, {})
     defaults = {"feat_dim": plain.feat_dim, "embedding_dim": plain.embedding_dim}
-    return {key: value for key, value in choices.items() if defaults.get(key) != value}
+    return {
+        key: value
+        for key, value in choices.items()
+        if key not in defaults or defaults[key] != value
+    }
 
 
 def _on_meta(name: str, options: Mapping[str, Any]) -> SpeakerEncoder:
@@ -224,9 +230,13 @@ def _choose_frontend(
     feat_dim = found.layout.choices["feat_dim"]
     if wanted is not None:
         return resize_frontend(wanted, feat_dim)
+    if found.layout.settings is not None:
+        return found.layout.settings
     name = found.layout.frontend or PROJECTS[found.project].frontend
-    if found.project == "wespeaker" and is_of_damo(weights.path):
+    if found.project == "wespeaker" and wespeaker.is_of_damo(weights.path):
         name = "3dspeaker"
+    if found.config is not None and found.config.takes_fbank and name == "tfmel":
+        name = wespeaker.FRONTEND
     if found.project == "speaker-net" and feat_dim == FRONTENDS["speaker-net-kaldi"].feat_dim:
         name = "speaker-net-kaldi"
     settings = resize_frontend(name, feat_dim)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from sv_cli import logs
 from sv_cli.checkpoints.foreign import (
     ecapa_taoruijie,
+    redimnet,
     speaker_net,
     speechbrain,
     threed_speaker,
@@ -44,6 +45,7 @@ PROJECTS: dict[str, Project] = {
     "speaker-net": Project("speaker-net", speaker_net.recognise, speaker_net.FRONTEND),
     "taoruijie": Project("TaoRuijie", ecapa_taoruijie.recognise, ecapa_taoruijie.FRONTEND),
     "speechbrain": Project("SpeechBrain", speechbrain.recognise, speechbrain.FRONTEND),
+    "redimnet": Project(redimnet.TITLE, redimnet.recognise, redimnet.FRONTEND, (192,)),
     "wavlm": Project("WavLM", wavlm.recognise, wavlm.FRONTEND),
     "w2v-bert": Project("w2v-BERT", w2vbert.recognise, w2vbert.FRONTEND),
 }
@@ -52,6 +54,7 @@ NAMES: tuple[tuple[str, str], ...] = (
     ("3dspeaker", r"3d[-_]?speaker|modelscope|speech_.+_sv_|^ckpt-epoch-|^sdpn|rdino"),
     ("wespeaker", r"we-?speaker|wenet|^(avg|convert|final)_model\.pt$|^model_\d+\.pt$|_lm\b"),
     ("speechbrain", r"speechbrain|spkrec"),
+    ("redimnet", r"palabra|idrnd|^b\d-.*(ptn|lm|dis)\.pt$"),
 )
 # Files beside the weights, by project.
 COMPANIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -116,6 +119,8 @@ def detect(
     layout = wavlm.prefer_named(layouts[chosen], weights.path)
     if chosen == "3dspeaker" and weights.is_self_supervised:
         layout = replace(layout, frontend=threed_speaker.SELF_SUPERVISED_FRONTEND)
+    if chosen == "redimnet" and weights.config is not None:
+        layout = redimnet.with_config(layout, weights.config, what=shapes.what)
     if chosen != "wespeaker":
         return Detected(chosen, layout)
     if config is not None and layout.frontend is not None:
@@ -166,6 +171,10 @@ def _claims(
     claims = []
     if config is not None:
         claims.append(Claim(SURE, "wespeaker", f"`{config.path}` is there"))
+    if weights.config is not None:
+        claims.append(Claim(SURE, "redimnet", "`model_config` is in it"))
+    if "spec" in weights.dropped:
+        claims.append(Claim(SURE, "redimnet", "`spec.*` is in it"))
     if "projection" in weights.dropped:
         claims.append(Claim(SURE, "wespeaker", "`projection.*` is there"))
     if weights.is_self_supervised:

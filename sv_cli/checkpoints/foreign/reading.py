@@ -3,9 +3,10 @@
 Nothing in the file is executed. Keys keep the project's own names.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ PREFIXES = (
 # Classifiers, and front-ends that hold windows and filters but nothing learned.
 CLASSIFIERS = ("projection", "loss", "speaker_loss", "classifier", "__L__")
 FRONTEND_BUFFERS = ("torchfbank", "extract_fbank")
+# Constants of a built-in front-end, which are compared with ours.
+_CHECKED_BUFFER = re.compile(r"(?:module\.|backbone\.)*(frontend\.)?(spec\..+)")
 # A self-supervised network beside heads of other tasks, and what stands for masked steps.
 SSL_PREFIXES = ("wavlm.", "wav2vec2_bert.")
 MASKS = ("mask_emb", "masked_spec_embed")
@@ -53,12 +56,18 @@ class ForeignWeights:
         First part of the keys left out -> how many tensors.
     stripped : tuple of str
         Containers and prefixes that were opened, outermost first.
+    config : dict or None
+        `model_config` next to the state dict.
+    buffers : dict
+        Constants of a built-in front-end, `spec.*`, that were left out.
     """
 
     path: Path
     tensors: Mapping[str, Tensor]
     dropped: Mapping[str, int]
     stripped: tuple[str, ...]
+    config: Mapping[str, Any] | None = None
+    buffers: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -86,11 +95,20 @@ def read_weights(path: str | Path) -> ForeignWeights:
             f"`{path}`: is a model of svtool already", hint="give it where a MODEL is asked for"
         )
     state, opened = _open_containers(path, content)
+    config = content.get("model_config") if opened else None
+    state, buffers, found = _take_buffers(state)
     state, dropped, prefixes = _strip(state)
     if not state:
         raise CheckpointError(f"`{path}`: holds no weights of a network")
-    _check_tensors(path, state)
-    return ForeignWeights(path, state, dropped, (*opened, *prefixes))
+    _check_tensors(path, {**state, **buffers})
+    return ForeignWeights(
+        path,
+        state,
+        {**dropped, **found},
+        (*opened, *prefixes),
+        config if isinstance(config, Mapping) else None,
+        buffers,
+    )
 
 
 def find_weights(path: Path) -> Path:
@@ -148,6 +166,23 @@ def _open_containers(path: Path, content: Any) -> tuple[dict[str, Any], list[str
         opened.append(inner[0])
         content = content[inner[0]]
     raise CheckpointError(f"`{path}`: holds no state dict, but a {type(content).__name__}")
+
+
+def _take_buffers(
+    state: dict[str, Any],
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, int]]:
+    """Return the state without the constants of a front-end, those, and what was left out."""
+    kept: dict[str, Any] = {}
+    buffers: dict[str, Any] = {}
+    found: Counter[str] = Counter()
+    for key, value in state.items():
+        match = _CHECKED_BUFFER.fullmatch(key)
+        if match is None:
+            kept[key] = value
+        else:
+            buffers[match[2]] = value
+            found["frontend" if match[1] else "spec"] += 1
+    return kept, buffers, dict(found)
 
 
 def _strip(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int], list[str]]:

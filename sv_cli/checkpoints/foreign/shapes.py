@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from sv_cli.errors import CheckpointError
+from sv_cli.features.settings import FrontendSettings
 
 
 class Shapes(Mapping[str, tuple[int, ...]]):
@@ -97,6 +98,8 @@ class Layout:
         What was taken for granted.
     frontend : str or None
         Name of the front-end where it is not the project's.
+    settings : FrontendSettings or None
+        The front-end that the file itself describes.
     backend : Layout or None
         Network behind a learned front-end; its renamed weights are those of `head.network`.
     """
@@ -107,6 +110,7 @@ class Layout:
     rename: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict
     notes: tuple[str, ...] = ()
     frontend: str | None = None
+    settings: FrontendSettings | None = None
     backend: "Layout | None" = None
 
 

@@ -7,6 +7,7 @@ ERes2Net.
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ _ERES2NET = ("eres2net34_base", "eres2net34_large", "eres2net34_aug")
 _DFRESNET = ("dfresnet60", "dfresnet114", "dfresnet183", "dfresnet237")
 _REPVGG = tuple(name for name in MODELS if name.startswith("repvgg_"))
 _REDIMNET = tuple(name for name in MODELS if name.startswith("redimnet_"))
-_REDIMNET2 = tuple(name for name in MODELS if name.startswith("redimnet2_"))
+_REDIMNET2 = "redimnet2_b6_wespeaker"
+_REDIMNET2_CHANNELS = 64
 REPVGG_WIDTHS = (64, 128, 256, 512)
 # Networks of 3D-Speaker that WeSpeaker hands out under its own keys, with their own front-end.
 _OF_DAMO = re.compile(r"(campplus|eres2net)_cn_comm?o[mn]")
@@ -184,8 +186,17 @@ def _redimnet(shapes: Shapes) -> Layout:
     return _of_grid(shapes, _REDIMNET, key=key, head="seg_1.weight")
 
 
+def _is_redimnet2(shapes: Shapes) -> bool:
+    """Tell whether this is ReDimNet2-B6, the only size of which WeSpeaker has weights."""
+    return (
+        "backbone.fin_wght1d.w" in shapes
+        and shapes.rows("backbone.stem.0.weight") == _REDIMNET2_CHANNELS
+    )
+
+
 def _redimnet2(shapes: Shapes) -> Layout:
-    return _of_grid(shapes, _REDIMNET2, key="backbone.fin_wght1d.w", head="linear.weight")
+    layout = _of_grid(shapes, (_REDIMNET2,), key="backbone.fin_wght1d.w", head="linear.weight")
+    return replace(layout, frontend="tfmel")
 
 
 def _of_grid(shapes: Shapes, names: tuple[str, ...], *, key: str, head: str) -> Layout:
@@ -213,6 +224,9 @@ _FAMILIES = (
     (_is_repvgg, _repvgg),
     (_is_dfresnet, _dfresnet),
     (_is_simam, _simam),
-    (lambda shapes: "backbone.inputs_weights.0" in shapes, _redimnet),
-    (lambda shapes: "backbone.fin_wght1d.w" in shapes, _redimnet2),
+    (
+        lambda shapes: "backbone.inputs_weights.0" in shapes and "seg_1.weight" in shapes,
+        _redimnet,
+    ),
+    (_is_redimnet2, _redimnet2),
 )

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from sv_cli import logs
+from sv_cli.checkpoints.foreign.redimnet_frontend import read_frontend
 from sv_cli.errors import CheckpointError
 from sv_cli.features.settings import FrontendSettings
 from sv_cli.settings.model import build_settings
 
 CONFIG_NAME = "config.yaml"
 UNLEARNED_POOLINGS = ("TSTP", "TAP", "TSDP")
-FRONTENDS = ("fbank", "s3prl", "w2vbert")
+FRONTENDS = ("fbank", "s3prl", "w2vbert", "tfmel")
 # Ours -> theirs, in `dataset_args.fbank_args`.
 FBANK_ARGUMENTS = {
     "num_mel_bins": "num_mel_bins",
@@ -42,6 +43,11 @@ class WespeakerConfig:
     def subtracts_mean(self) -> bool:
         """Whether the mean over time is subtracted from the features."""
         return bool(self.dataset_args.get("cmvn", True)) and bool(self._cmvn.get("norm_mean", True))
+
+    @property
+    def takes_fbank(self) -> bool:
+        """Whether the features are Kaldi's filter banks."""
+        return bool(self.dataset_args.get("frontend", "fbank") == "fbank")
 
     @property
     def _cmvn(self) -> Mapping[str, Any]:
@@ -86,6 +92,15 @@ class WespeakerConfig:
             raise CheckpointError(
                 f"`{self.path}`: {what} is no front-end of svtool",
                 hint="`--frontend NAME` takes another at your own risk",
+            )
+        if kind == "tfmel":
+            params = dict(self.frontend_args)
+            return read_frontend(
+                "tf",
+                hop_length=params.pop("hop_length", 160),
+                num_mel_bins=params.pop("n_mels", settings.num_mel_bins),
+                params=params,
+                what=f"`{self.path}`: tfmel_args",
             )
         fbank = data.get("fbank_args") or {} if kind == "fbank" else {}
         values = {

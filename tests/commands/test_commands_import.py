@@ -38,7 +38,8 @@ def test_a_model_is_written(weights: Path, tmp_path: Path) -> None:
     last = result.stderr.splitlines()[-1]
     assert "WeSpeaker xvector, embedding of 16" in last
     assert "front-end wespeaker of 80 bins" in last
-    assert "left out `projection.*` (1)" in last
+    assert "classifier head of 7 rows (classes without names)" in last
+    assert read_model(out).head["weight"].shape == (7, 16)
     loaded = load_model(out)
     assert loaded.info.frontend == "wespeaker"
     assert read_model(out).notes == {"imported_from": "avg_model.pt", "project": "WeSpeaker"}

@@ -247,9 +247,9 @@ def test_a_recipe_trains(name: str, runs: Runs) -> None:
     start, told = started_by(name), runs.told.get(name, "")
     assert bool(told) == bool(start)
     if name in OTHER_CLASSES:
-        assert "classes at random, the loss is another one" in told
+        assert "head at random, the loss of the source is another one" in told
     elif start in TABLE:
-        assert re.search(r"(\d+) of \1 classes by name", told), told
+        assert re.search(r"head: (\d+) of \1 classes from `.*` by name", told), told
 
 
 # Epochs done -> learning rate, of runs with the published number of utterances a step.

@@ -6,8 +6,11 @@ Keys are ours.
 from typing import Any
 
 from sv_cli.checkpoints.foreign.shapes import Layout, Shapes
+from sv_cli.features.settings import FRONTENDS
+from sv_cli.models.blocks import halve
 
 FRONTEND = "speaker-net"
+KALDI_FRONTEND = "speaker-net-kaldi"
 _HEADS = "stats.attention.last_affine.affine.weight"
 
 
@@ -45,9 +48,16 @@ def _repvgg(shapes: Shapes) -> Layout:
 
 
 def _of_map(shapes: Shapes, channels: int) -> dict[str, Any]:
-    """Return features and embedding of a 2-D trunk; every head sees its part of the map."""
+    """Return features and embedding of a 2-D trunk; each attention head sees a part of the map.
+
+    Three convolutions of stride 2 leave ceil(feat_dim / 8) bins. Of the eight values that fit, 81
+    (80 mel bins and the energy of the Kaldi front-end) comes first, then a multiple of 8.
+    """
     map_dim = shapes.rows(_HEADS) * shapes.columns(_HEADS)
-    return {"feat_dim": 8 * shapes.divide(map_dim, channels, key=_HEADS), **_embedding(shapes)}
+    bins = shapes.divide(map_dim, channels, key=_HEADS)
+    kaldi = FRONTENDS[KALDI_FRONTEND].feat_dim
+    feat_dim = kaldi if halve(kaldi, 3) == bins else 8 * bins
+    return {"feat_dim": feat_dim, **_embedding(shapes)}
 
 
 def _embedding(shapes: Shapes) -> dict[str, Any]:

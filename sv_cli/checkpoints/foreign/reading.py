@@ -197,7 +197,7 @@ def _strip(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[
 def _drop(
     state: dict[str, Any], left_out: dict[str, Any], parts: tuple[str, ...]
 ) -> dict[str, Any]:
-    kept = {}
+    kept: dict[str, Any] = {}
     for key, value in state.items():
         target = left_out if _first(key) in parts else kept
         target[key] = value

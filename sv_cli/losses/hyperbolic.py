@@ -57,7 +57,8 @@ class HyperbolicSoftmax(SpeakerLoss):
 
 def shorten(x: Tensor, radius: float) -> Tensor:
     """Return rows (n, dim) with their norms reduced to at most `radius`."""
-    return x * (radius / x.norm(dim=1, keepdim=True).clamp(min=radius))
+    shorter: Tensor = x * (radius / x.norm(dim=1, keepdim=True).clamp(min=radius))
+    return shorter
 
 
 def distances(x: Tensor, w: Tensor) -> Tensor:

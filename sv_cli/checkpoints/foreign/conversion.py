@@ -64,7 +64,7 @@ class Imported:
             f" {self.embedding_dim}, front-end {frontend_name(frontend)}"
         )
         if frontend.kind != "waveform":
-            text += f" of {frontend.feat_dim} bins"
+            text += f" of {frontend.num_mel_bins} bins" + " and energy" * frontend.use_energy
         if self.model.head:
             text += f", classifier head of {count_rows(self.model.head)} rows"
             classes = len(self.model.speakers)

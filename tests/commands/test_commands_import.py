@@ -107,6 +107,7 @@ def test_a_speaker_net_of_kaldi_features_from_its_checkpoint_to_fine_tuning(tmp_
     result = run(checkpoint, out, "--spk2id", tmp_path / "spk2id", "--model", network)
     assert result.exit_code == 0, result.stderr
     assert "front-end speaker-net-kaldi of 80 bins and energy" in result.stderr
+    assert "taken for 80 mel bins and energy, 81 columns" in result.stderr
     assert "classifier head of 27 rows (9 classes by name)" in result.stderr
 
     done = CliRunner().invoke(app, ["extract", str(out), str(data), str(tmp_path / "emb")])

@@ -3,6 +3,7 @@
 Keys are ours.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from sv_cli.checkpoints.foreign.shapes import Layout, Shapes
@@ -34,7 +35,8 @@ def _ecapa(shapes: Shapes) -> Layout:
 def _resnet(shapes: Shapes) -> Layout:
     names = ("speaker_net_resnet34_c32", "speaker_net_resnet34_c64")
     channels = shapes.rows("resnet.conv1.weight")
-    return Layout(names, _of_map(shapes, 8 * channels), {"channels": channels})
+    choices = _of_map(shapes, 8 * channels)
+    return Layout(names, choices, {"channels": channels}, notes=_guessed(choices))
 
 
 def _repvgg(shapes: Shapes) -> Layout:
@@ -44,7 +46,8 @@ def _repvgg(shapes: Shapes) -> Layout:
     choices = _of_map(shapes, shapes.rows(f"repvgg.stage4.0.{kernel}"))
     if deploy:
         choices["deploy"] = True
-    return Layout(("speaker_net_repvgg_b1",), choices, {"channels": channels})
+    names, sizes = ("speaker_net_repvgg_b1",), {"channels": channels}
+    return Layout(names, choices, sizes, notes=_guessed(choices))
 
 
 def _of_map(shapes: Shapes, channels: int) -> dict[str, Any]:
@@ -58,6 +61,13 @@ def _of_map(shapes: Shapes, channels: int) -> dict[str, Any]:
     kaldi = FRONTENDS[KALDI_FRONTEND].feat_dim
     feat_dim = kaldi if halve(kaldi, 3) == bins else 8 * bins
     return {"feat_dim": feat_dim, **_embedding(shapes)}
+
+
+def _guessed(choices: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what is taken for granted of a 2-D trunk that may take Kaldi features."""
+    if choices["feat_dim"] != FRONTENDS[KALDI_FRONTEND].feat_dim:
+        return ()
+    return ("taken for 80 mel bins and energy, 81 columns; networks of 82 to 88 have these shapes",)
 
 
 def _embedding(shapes: Shapes) -> dict[str, Any]:

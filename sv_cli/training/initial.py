@@ -235,7 +235,8 @@ def load_rows(source: Source, learner: Learner) -> str:
             f"`init.head`: cannot take rows in their order, `{source.path}` {what}",
             hint="leave `init.head` out",
         )
-    own = learner.module.head.state_dict()
+    head = learner.module.head
+    own = head.state_dict()
     theirs, ours = _shapes(source.head), _shapes(own)
     if theirs != ours:
         raise SettingsError(
@@ -245,7 +246,7 @@ def load_rows(source: Source, learner: Learner) -> str:
         )
     for key, value in own.items():
         value.copy_(source.head[key])
-    rows = next(iter(source.head.values())).shape[0]
+    rows = len(own[next(iter(head.class_rows()))])
     return f"head: all {rows} rows from `{source.path}` in their order"
 
 

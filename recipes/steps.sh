@@ -8,6 +8,9 @@
 recipes=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 folder=$(basename "$(dirname "$0")")
 dry_run=no
+: "${average_last:=0}"  # epochs that are averaged; 0: all that engine.keep_last has left
+: "${start_epoch:=}"  # epoch of the base to fine-tune, in place of the one in table.tsv
+dev_options=()  # --dev-data and --dev-trials of svtool train
 
 parse_options() { # --some-name VALUE sets some_name, if run.sh has such a variable
   while [ $# -gt 0 ]; do
@@ -44,13 +47,14 @@ run() { # print a command, and run it unless --dry-run was given
 
 wanted() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 
-start_of() { # what a recipe starts from: -, FOLDER/RECIPE, hub:NAME, or file
+start_of() { # what a recipe starts from: -, FOLDER/RECIPE[:epoch:N], hub:NAME, or file
   awk -F '\t' -v recipe="$folder/$1" '$1 == recipe { print $2 }' "$recipes/table.tsv"
 }
 
 chain_of() { # the recipes that lead to a recipe, first to last
   local start
   start=$(start_of "$1")
+  start=${start%%:epoch:*}
   case $start in "$folder"/*) chain_of "${start#*/}" ;; esac
   echo "$1"
 }
@@ -72,6 +76,7 @@ train_one() {
     return
   fi
   start=$(start_of "$1")
+  if [ "$1" = "$model" ] && [ -n "$initial" ]; then start=file; fi
   case $start in
     -) ;;
     hub:*)
@@ -84,18 +89,23 @@ train_one() {
         exit 2
       fi
       options=(--init "$initial") ;;
+    *:epoch:*) options=(--init "exp/${start%:*}:${start_epoch:-${start##*:}}") ;;
     *) options=(--init "exp/$start/average.pt") ;;
   esac
   if [ -f "$exp/state.pt" ]; then options+=(--resume); fi
   local more
   read -ra more <<< "$train_options"
   run svtool train --config "$recipes/$folder/$1.toml" --data "$(training_data)" --exp-dir "$exp" \
-    --num-procs "$num_gpus" "${options[@]}" "${more[@]}"
+    --num-procs "$num_gpus" "${options[@]}" "${dev_options[@]}" "${more[@]}"
 }
 
-average_one() { # the epochs that the recipe's engine.keep_last has left
+average_one() {
   local exp=exp/$folder/$1
-  run svtool average "$exp"/epoch-*.pt "$exp/average.pt" --force
+  if [ "$average_last" -gt 0 ]; then
+    run svtool average --last "$average_last" "$exp" "$exp/average.pt" --force
+  else
+    run svtool average "$exp"/epoch-*.pt "$exp/average.pt" --force
+  fi
 }
 
 extract_all() {
@@ -176,7 +186,8 @@ run_stages() {
   local steps step
   emb=emb/$folder/$model scores=scores/$folder/$model submean=()
   if [ "$subtract_mean" = yes ]; then submean=(--submean "$emb/mean.vec"); fi
-  mapfile -t steps < <(chain_of "$model")
+  # With weights of another origin the recipes before it are not trained.
+  if [ -n "$initial" ]; then steps=("$model"); else mapfile -t steps < <(chain_of "$model"); fi
   if wanted 1; then
     prepare_data
     write_archives

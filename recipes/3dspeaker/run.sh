@@ -13,7 +13,7 @@ num_gpus=4            # batches of the recipes are those of each of four; else s
 work=.                # data, exp, emb and scores are made here
 shar=no               # yes: train from archives of the training data, for disks far away
 vox1='' vox2='' cnceleb='' corpus='' musan='' rirs=''  # folders of the corpora, absolute
-initial=''            # weights to start from; no recipe here asks for them
+initial=''            # weights to start from, of `svtool import`
 train_options=''      # more for svtool train, such as "--set batch_size=256"
 subtract_mean=no cohort=speakers top_n=300
 qmf_features=wespeaker-cnceleb qmf_options='--num-trials 30000'

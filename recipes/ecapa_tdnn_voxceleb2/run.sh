@@ -11,8 +11,9 @@ num_gpus=1
 work=.                # data, exp, emb and scores are made here
 shar=no               # yes: train from archives of the training data, for disks far away
 vox1='' vox2='' musan='' rirs=''  # folders of the corpora, absolute
-initial=''            # weights to start from; no recipe here asks for them
+initial=''            # weights to start from, of `svtool import`
 train_options=''      # more for svtool train, such as "--set engine.precision=bf16"
+average_last=1        # the last epoch alone; all 80 are kept, as published
 extract_options='--crops 5 --crop-seconds 3.015'  # '': the cosine of whole utterances
 subtract_mean=no cohort=train top_n=400  # the cohort is every training utterance
 qmf_features=wespeaker-voxceleb qmf_options='--num-trials 30000'
@@ -23,6 +24,7 @@ parse_options "$@"
 declare -A trials
 enroll_options=()
 use_voxceleb
+dev_options=(--dev-data data/vox1/test --dev-trials "${trials[O]}")  # after every epoch
 
 prepare_data() {
   prepare_voxceleb

@@ -11,8 +11,10 @@ num_gpus=1
 work=.                # data, exp, emb and scores are made here
 shar=no               # yes: train from archives of the training data, for disks far away
 vox1='' vox2='' musan='' rirs=''  # folders of the corpora, absolute
-initial=''            # weights to start from; no recipe here asks for them
+initial=''            # weights to start from, of `svtool import`
 train_options=''      # more for svtool train; with several GPUs "--set engine.sync_batchnorm=true"
+average_last=1        # the last epoch alone
+start_epoch=''        # epoch of the base to fine-tune; '': the published one, of ../table.tsv
 subtract_mean=yes cohort=speakers top_n=300
 qmf_features=speaker-net qmf_options='--num-trials 30000'
 plda_options='--center' plda_score_options=''

@@ -11,7 +11,7 @@ num_gpus=2
 work=.                # data, exp, emb and scores are made here
 shar=no               # yes: train from archives of the training data, for disks far away
 vox1='' vox2='' musan='' rirs=''  # folders of the corpora, absolute
-initial=''            # weights to start from (simam_resnet34_lm, simam_resnet100_lm)
+initial=''            # weights to start from, of `svtool import` (simam_resnet34_lm, simam_resnet100_lm)
 train_options=''      # more for svtool train, such as "--set engine.precision=bf16"
 subtract_mean=yes cohort=speakers top_n=300
 qmf_features=wespeaker-voxceleb qmf_options='--num-trials 30000'

@@ -1,6 +1,6 @@
 """The mean of several models of one run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +30,9 @@ def last_epochs(folder: str | Path, count: int) -> list[Path]:
 def average_models(paths: Sequence[str | Path]) -> ModelFile:
     """Return the arithmetic mean of models, batch-norm statistics included.
 
-    Sums are in float64; counters (`num_batches_tracked`) are taken from the last model.
+    Sums are in float64; counters (`num_batches_tracked`) are taken from the last model. The
+    classifier heads are averaged too where all models have one of the same classes; otherwise the
+    mean has none.
 
     Raises
     ------
@@ -46,13 +48,23 @@ def average_models(paths: Sequence[str | Path]) -> ModelFile:
             last.frontend,
         ):
             raise CheckpointError(f"`{path}` is not the same network as `{paths[-1]}`")
-    weights = {
-        key: _mean([model.weights[key] for model in models]) if value.is_floating_point() else value
-        for key, value in last.weights.items()
-    }
+    weights = _mean_of_states([model.weights for model in models])
+    alike = all(_classes(model) == _classes(last) for model in models)
+    head = _mean_of_states([model.head for model in models]) if alike else {}
     kept = {name: value for name, value in last.notes.items() if name == MERGED_PAIRS}
     notes = {"averaged": [str(path) for path in paths], **kept}
-    return replace(last, weights=weights, notes=notes)
+    return replace(last, weights=weights, head=head, notes=notes)
+
+
+def _classes(model: ModelFile) -> tuple[list[str], dict[str, torch.Size]]:
+    return model.speakers, {key: value.shape for key, value in model.head.items()}
+
+
+def _mean_of_states(states: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    return {
+        key: _mean([state[key] for state in states]) if value.is_floating_point() else value
+        for key, value in states[-1].items()
+    }
 
 
 def _mean(tensors: list[torch.Tensor]) -> torch.Tensor:

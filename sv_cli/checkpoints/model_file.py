@@ -46,6 +46,9 @@ class ModelFile:
         The network's state dict, on the CPU.
     speakers : list of str
         Training speakers in the order of the classes; empty where unknown.
+    head : dict
+        State dict of the loss that the network was trained with, on the CPU, for fine-tuning;
+        empty where unknown. No part of the identity of a model (`hash_model`).
     notes : dict
         Where it comes from: epoch, step, dev EER, origin of imported weights.
     """
@@ -55,6 +58,7 @@ class ModelFile:
     frontend: FrontendSettings
     weights: dict[str, Tensor]
     speakers: list[str] = field(default_factory=list)
+    head: dict[str, Tensor] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
 
     def build(self) -> SpeakerEncoder:
@@ -112,6 +116,7 @@ def save_model(path: str | Path, model: ModelFile) -> None:
         "frontend": model.frontend.model_dump(mode="json"),
         "weights": {key: value.detach().cpu() for key, value in model.weights.items()},
         "speakers": model.speakers,
+        "head": {key: value.detach().cpu() for key, value in model.head.items()},
         "notes": model.notes,
     }
     write_torch_file(path, content)
@@ -146,6 +151,7 @@ def read_model(spec: str | Path) -> ModelFile:
         frontend=build_settings(FrontendSettings, content["frontend"], where=str(path)),
         weights=content["weights"],
         speakers=content["speakers"],
+        head=content.get("head", {}),  # older files have none
         notes=content["notes"],
     )
 

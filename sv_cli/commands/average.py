@@ -21,6 +21,8 @@ def average(
 ) -> None:
     r"""Write the mean of the weights of several models of one run.
 
+    The classifier heads are averaged with the networks, for fine-tuning (`train --init OUT`).
+
     \b
     Examples:
       $ svtool average --last 2 exp/eres2net out/average.pt
@@ -36,5 +38,11 @@ def average(
     from sv_cli.checkpoints.model_file import save_model
 
     paths = last_epochs(sources[0], last) if last else [Path(source) for source in sources]
-    save_model(out, average_models(paths))
-    logs.summary(f"averaged {len(paths)} models into `{out}`", done=len(paths), skipped=0)
+    mean = average_models(paths)
+    save_model(out, mean)
+    head = "with" if mean.head else "without"
+    logs.summary(
+        f"averaged {len(paths)} models into `{out}`, {head} classifier head",
+        done=len(paths),
+        skipped=0,
+    )

@@ -36,6 +36,22 @@ def import_weights(
     frontend: Annotated[
         str | None, typer.Option(help="Front-end [default: the project's].", show_default=False)
     ] = None,
+    spk2id: Annotated[
+        str | None,
+        typer.Option(
+            "--spk2id",
+            help="Speakers and their class numbers, as text or JSON: names the classes.",
+            show_default=False,
+        ),
+    ] = None,
+    subcenters: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Rows a class of the classifier [default: from config.yaml or --spk2id].",
+            show_default=False,
+        ),
+    ] = None,
     list_: Annotated[
         bool,
         typer.Option("--list", help="Name the published weights.", show_envvar=False),
@@ -47,6 +63,8 @@ def import_weights(
     Project, network, sizes and pooling are found from keys and shapes. `hub:NAME` fetches weights
     by their published name; `--list` names them, with project, network, address and revision.
     A bare WavLM or w2v-BERT becomes a model whose embedding is the mean over time and layers.
+    The classifier head is kept for fine-tuning (`train --init OUT`): WeSpeaker's `projection`,
+    speaker-net's and TaoRuijie's, and `classifier.ckpt` next to `embedding_model.ckpt`.
 
     \b
     Examples:
@@ -64,9 +82,11 @@ def import_weights(
         raise SettingsError("needs WEIGHTS and OUT", hint="or `--list`")
     target = out / "final.pt" if out.is_dir() else out
     refuse_overwrite(target, force=force)
+    from sv_cli.checkpoints.foreign.classifier import ClassNames
     from sv_cli.checkpoints.foreign.conversion import Wanted, import_to
 
-    logs.summary(import_to(weights, target, Wanted(project, model, frontend)), done=1, skipped=0)
+    wanted = Wanted(project, model, frontend, ClassNames(spk2id, subcenters))
+    logs.summary(import_to(weights, target, wanted), done=1, skipped=0)
 
 
 def _list() -> None:

@@ -58,7 +58,11 @@ def train(
     ] = 0,
     report: Annotated[
         str,
-        typer.Option("--report", metavar="EXP", help="Only draw EXP/report.png from its log."),
+        typer.Option(
+            "--report",
+            metavar="EXP",
+            help="Only draw EXP/report.png from its log, and print its validated epochs.",
+        ),
     ] = "",
     show_settings: Annotated[
         bool, typer.Option("--show-settings", help="Print all settings and their origin, and end.")
@@ -133,7 +137,11 @@ def measure_loader(settings: TrainSettings, paths: "RunPaths", num_batches: int)
 
 
 def draw(exp_dir: str) -> None:
-    """Draw the picture of a run."""
-    from sv_cli.training.report import draw_report
+    """Draw the picture of a run and print its validated epochs."""
+    from sv_cli.training.report import describe_epochs, draw_report, read_log
 
-    logs.summary(f"drew `{draw_report(exp_dir)}`", done=1, skipped=0)
+    picture = draw_report(exp_dir)
+    steps, validations = read_log(Path(exp_dir) / "log.jsonl")
+    if validations:
+        logs.data(describe_epochs(steps, validations))
+    logs.summary(f"drew `{picture}`", done=1, skipped=0)

@@ -40,6 +40,9 @@ LOSSES: dict[str, LossEntry] = {
         {"scale": 35.0, "subcenters": 3, "topk": 5, "topk_margin": 0.06},
     ),
     "sphereface2": LossEntry("sphere", "SphereFace2", "A binary problem a class (type C or A)"),
+    "ham": LossEntry(
+        "hyperbolic", "HyperbolicSoftmax", "Additive margin on the hyperbolic distance (HAM)"
+    ),
     "sphere": LossEntry("sphere", "ASoftmax", "A-softmax with its fixed margin of 4"),
 }
 

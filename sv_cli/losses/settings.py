@@ -51,5 +51,15 @@ class SphereFace2Settings(Settings):
     )
 
 
+class HyperbolicSettings(Settings):
+    """Additive margin on the hyperbolic distance (HAM)."""
+
+    scale: float = Field(32.0, gt=0, description="Scale of the distances.")
+    margin: float = Field(0.2, ge=0, description="Margin added to the distance of the target.")
+    curvature: float = Field(
+        3.0, gt=0, description="c: embeddings and classes stay within 1 / sqrt(c)."
+    )
+
+
 class SphereSettings(Settings):
     """A-softmax with its fixed margin of 4."""

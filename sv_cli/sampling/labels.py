@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sv_cli.errors import TableError
 from sv_cli.sampling.plan import Purpose, chances
+from sv_cli.tables.datadir_signal import speed_prefix
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class SpeedClasses:
         """Return the names of all classes: `spk`, then `sp0.9-spk`, as Kaldi names them."""
         if self.kind == "same":
             return list(speakers)
-        expanded = [f"sp{factor:g}-{spk}" for factor in self.factors for spk in speakers]
+        expanded = [speed_prefix(factor) + spk for factor in self.factors for spk in speakers]
         return [*speakers, *expanded]
 
 

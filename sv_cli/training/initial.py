@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -61,10 +61,10 @@ class Source:
 
 
 def read_source(spec: str) -> Source:
-    """Return the model that `spec` names, and its classes where its training state is beside it.
+    """Return the model that `spec` names, and the classifier head that belongs to it.
 
-    `spec` is a MODEL as in every command, or the `state.pt` of a run. A model in an experiment
-    directory brings the classes of the state there, if both have the same speakers.
+    `spec` is a MODEL as in every command, or the `state.pt` of a run. The head is the one in the
+    model file. A file without a head takes that of a `state.pt` next to it with the same speakers.
 
     Raises
     ------
@@ -75,9 +75,9 @@ def read_source(spec: str) -> Source:
         return _from_state(Path(spec))
     path = find_model_file(spec)
     model = read_model(path)
-    head: dict[str, Tensor] = {}
+    head = model.head
     beside = path.parent / STATE
-    if beside.is_file():
+    if not head and beside.is_file():
         state = load_state(beside)
         if state.speakers == model.speakers:
             head = state.head
@@ -141,7 +141,11 @@ def _name_frontend(model: str, frontend: FrontendSettings) -> dict[str, Any]:
 
 
 def start_from(
-    source: Source, learner: Learner, speakers: Sequence[str], *, with_head: bool = True
+    source: Source,
+    learner: Learner,
+    speakers: Sequence[str],
+    *,
+    head: bool | Literal["order"] = True,
 ) -> str:
     """Load what fits of `source` and return in one line what was loaded and what is random.
 
@@ -152,21 +156,30 @@ def start_from(
         Freshly built.
     speakers : sequence of str
         Its classes.
-    with_head : bool
-        Whether the rows of known classes are taken.
+    head : bool or "order"
+        Whether rows of classes are taken: those of the same name, or all in their order.
 
     Raises
     ------
     CheckpointError
         When the network is another one; the keys that differ are named.
+    SettingsError
+        When rows cannot be taken in their order.
     """
     told = [load_encoder(source, learner.encoder)]
     if learner.mean is not None:
         learner.mean.restart()
-    if not with_head:
-        told.append("classes at random, as asked")
+    if head == "order":
+        told.append(load_rows(source, learner))
+    elif not head:
+        told.append("head at random, as asked")
     elif not source.head:
-        told.append("classes at random, the source has none")
+        told.append("head at random, the source has none")
+    elif not source.speakers:
+        told.append(
+            "head at random, the source has one without names of classes (`svtool import --spk2id` "
+            "names them, `--set init.head=order` takes its rows in their order)"
+        )
     else:
         told.append(load_classes(source, learner, speakers))
     return f"started from `{source.path}` ({source.model}): " + "; ".join(told)
@@ -208,6 +221,39 @@ def _is_ssl(key: str) -> bool:
     return key.startswith(SSL)
 
 
+def load_rows(source: Source, learner: Learner) -> str:
+    """Copy a head without names of classes, row for row.
+
+    Raises
+    ------
+    SettingsError
+        When there is no head, its classes have names, or it has other tensors or sizes.
+    """
+    if not source.head or source.speakers:
+        what = "names its classes" if source.head else "has no classifier head"
+        raise SettingsError(
+            f"`init.head`: cannot take rows in their order, `{source.path}` {what}",
+            hint="leave `init.head` out",
+        )
+    head = learner.module.head
+    own = head.state_dict()
+    theirs, ours = _shapes(source.head), _shapes(own)
+    if theirs != ours:
+        raise SettingsError(
+            f"`init.head`: cannot take rows in their order, the head of `{source.path}` has "
+            f"{theirs}, this run {ours}",
+            hint="the number of classes, `loss.name` and its sub-centres must be the same",
+        )
+    for key, value in own.items():
+        value.copy_(source.head[key])
+    rows = len(own[next(iter(head.class_rows()))])
+    return f"head: all {rows} rows from `{source.path}` in their order"
+
+
+def _shapes(head: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in head.items()}
+
+
 def load_classes(source: Source, learner: Learner, speakers: Sequence[str]) -> str:
     """Copy the rows of the classes that both know, and what belongs to all classes alike."""
     head = learner.module.head
@@ -216,7 +262,7 @@ def load_classes(source: Source, learner: Learner, speakers: Sequence[str]) -> s
     own = head.state_dict()
     rows = head.class_rows()
     if not _same_kind(own, source.head, rows, len(source.speakers)):
-        return "classes at random, the loss is another one"
+        return "head at random, the loss of the source is another one"
     places = torch.from_numpy(known)
     for key, value in own.items():
         if key not in rows:
@@ -226,7 +272,8 @@ def load_classes(source: Source, learner: Learner, speakers: Sequence[str]) -> s
         theirs = source.head[key].view(len(source.speakers), -1).to(mine.device)
         mine[places >= 0] = theirs[places[places >= 0]]
     return (
-        f"{found} of {len(speakers)} classes by name, {len(speakers) - found} at random, "
+        f"head: {found} of {len(speakers)} classes from `{source.path}` by name, "
+        f"{len(speakers) - found} at random, "
         f"{len(source.speakers) - found} of the source not used"
     )
 

@@ -53,6 +53,31 @@ def read_log(path: Path) -> tuple[list[Record], list[Record]]:
     return steps, validations
 
 
+def describe_epochs(steps: list[Record], validations: list[Record]) -> str:
+    """Return a table of the validated epochs: tab-separated lines after one of titles.
+
+    Columns: epoch, lr (of its last step), loss and accuracy (means over the steps since the
+    validation before), dev EER, lowest dev EER so far. Accuracy and EERs are in percent.
+    """
+    lines = ["epoch\tlr\tloss\taccuracy\tdev_eer\tbest_eer\n"]
+    at = np.concatenate([[0.0], _column(steps, "step")])
+    counts, best = np.diff(at), np.inf
+    start = 0
+    for validation in validations:
+        end = int(np.searchsorted(at[1:], validation["step"], side="right"))
+        means = ["-"] * 3
+        if end > start:
+            part, weights = steps[start:end], counts[start:end]
+            loss, accuracy = (
+                np.average(_column(part, name), weights=weights) for name in ("loss", "accuracy")
+            )
+            means = [f"{part[-1].get('lr', 0.0):.6g}", f"{loss:.6f}", f"{accuracy:.2f}"]
+        best, start = min(best, validation["dev_eer"]), end
+        row = [f"{validation['epoch']:g}", *means, f"{validation['dev_eer']:.3f}", f"{best:.3f}"]
+        lines.append("\t".join(row) + "\n")
+    return "".join(lines)
+
+
 def _is_whole(record: Record) -> bool:
     """Tell whether a record has what a curve needs, as numbers."""
     value = {"step": "loss", "validation": "dev_eer"}.get(str(record.get("event")))

@@ -91,7 +91,7 @@ def run_training(
         elif settings.init.model:
             source = read_source(settings.init.model)
             told = start_from(
-                source, trainer.learner, training_set.speakers, with_head=settings.init.head
+                source, trainer.learner, training_set.speakers, head=settings.init.head
             )
             trainer.journal.say(told)
         if world.is_first:

@@ -127,8 +127,10 @@ class InitSettings(Settings):
     model: str = Field(
         default="", description="Model or training state to take weights from; `--init`."
     )
-    head: bool = Field(
-        default=True, description="Take the rows of the classes that the source knows by name."
+    head: bool | Literal["order"] = Field(
+        default=True,
+        description="Take the rows of the classes that the source knows by name; `order` takes "
+        "all rows in their order, of a source without names and of the same number of classes.",
     )
     inherit: bool = Field(
         default=False,

@@ -302,10 +302,10 @@ class Trainer:
             self.files.save_state(state)
 
     def _model_file(self, **notes: float) -> ModelFile:
-        weights = {
-            key: value.detach().cpu().contiguous().clone()
-            for key, value in self.learner.result.state_dict().items()
-        }
+        weights, head = (
+            {key: v.detach().cpu().contiguous().clone() for key, v in module.state_dict().items()}
+            for module in (self.learner.result, self.learner.module.head)
+        )
         told = {"step": self.step, "epoch": self.step / self.path.steps_per_epoch, **notes}
         if num_pairs := count_pairs(weights):
             told[MERGED_PAIRS] = num_pairs
@@ -316,6 +316,7 @@ class Trainer:
             frontend=self.frontend,
             weights=weights,
             speakers=self.data.speakers,
+            head=head,
             notes=told,
         )
 

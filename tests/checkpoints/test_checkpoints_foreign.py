@@ -7,9 +7,11 @@ import pytest
 import torch
 from foreign_files import PROJECT_OF, golden_models, save, shapes_of, weights_of
 
+from sv_cli.checkpoints.foreign.classifier import ClassNames
 from sv_cli.checkpoints.foreign.conversion import Wanted, _name_network, import_weights
 from sv_cli.checkpoints.foreign.detection import detect
 from sv_cli.checkpoints.foreign.reading import ForeignWeights, read_weights
+from sv_cli.checkpoints.model_file import hash_model
 from sv_cli.errors import CheckpointError, SettingsError
 from sv_cli.features.settings import FRONTENDS
 from sv_cli.models.registry import MODELS
@@ -220,12 +222,113 @@ def test_front_ends(tmp_path: Path) -> None:
     path = save(tmp_path / "w.pt", weights_of(SMALL, hidden_dim=32, stats_dim=48, feat_dim=64))
     frontend = import_weights(path).model.frontend
     assert (frontend.num_mel_bins, frontend.window_type) == (64, "hamming")
-    assert import_weights(path, Wanted(frontend="3dspeaker")).model.frontend.sample_scale == 1.0
+    with pytest.raises(CheckpointError, match="`3dspeaker` gives 80 columns, the network takes 64"):
+        import_weights(path, Wanted(frontend="3dspeaker"))
     with pytest.raises(SettingsError, match="front-end"):
         import_weights(path, Wanted(frontend="3dspeeker"))
     kaldi = weights_of("speaker_net_ecapa_c512", feat_dim=81, channels=64)
     frontend = import_weights(save(tmp_path / "k.pt", kaldi)).model.frontend
     assert frontend == FRONTENDS["speaker-net-kaldi"]
+
+
+@pytest.mark.parametrize("name", ["speaker_net_resnet34_c32", "speaker_net_repvgg_b1"])
+def test_two_dimensional_networks_of_kaldi_features(tmp_path: Path, name: str) -> None:
+    path = save(tmp_path / "encoder.ckpt", weights_of(name, feat_dim=81, channels=8))
+    model = import_weights(path).model
+    assert (model.options["feat_dim"], model.frontend) == (81, FRONTENDS["speaker-net-kaldi"])
+    assert import_weights(path, Wanted(frontend="speaker-net-kaldi")).model.frontend.feat_dim == 81
+    with pytest.raises(
+        CheckpointError, match="`speaker-net` gives 80 columns, the network takes 81"
+    ):
+        import_weights(path, Wanted(frontend="speaker-net"))
+    path = save(tmp_path / "encoder.ckpt", weights_of(name, channels=8))
+    assert import_weights(path).model.frontend == FRONTENDS["speaker-net"]
+    with pytest.raises(CheckpointError, match=r"`speaker-net-kaldi` gives 81 columns, .* takes 80"):
+        import_weights(path, Wanted(frontend="speaker-net-kaldi"))
+
+
+SIZES = {"hidden_dim": 32, "stats_dim": 48, "embedding_dim": 16}
+
+
+def spk2id(path: Path, count: int) -> str:
+    path.write_text("".join(f"s{number} {number}\n" for number in reversed(range(count))))
+    return str(path)
+
+
+def with_head(tmp_path: Path, **head: torch.Tensor) -> Path:
+    state = weights_of(SMALL, **SIZES)
+    named = {f"projection.{key.replace('_', '.')}": value for key, value in head.items()}
+    return save(tmp_path / "avg_model.pt", {**state, **named})
+
+
+def test_the_head_of_wespeaker_is_kept_and_named(tmp_path: Path) -> None:
+    rows = torch.randn(4, 16)
+    path = with_head(tmp_path, weight=rows, bias=torch.ones(1, 1))
+    imported = import_weights(path)
+    plain = import_weights(save(tmp_path / "w.pt", weights_of(SMALL, **SIZES)), Wanted("wespeaker"))
+    assert hash_model(imported.model) == hash_model(plain.model) and not plain.model.head
+    assert torch.equal(imported.model.head["weight"], rows)
+    assert imported.model.head["bias"].shape == (1, 1)
+    assert imported.model.speakers == [] and imported.dropped == {}
+    names = ClassNames(spk2id(tmp_path / "spk2id", 4))
+    assert import_weights(path, Wanted(names=names)).model.speakers == ["s0", "s1", "s2", "s3"]
+    (tmp_path / "spk2id.json").write_text('{"b": 1, "a": 0, "c": 2, "d": 3}')
+    names = ClassNames(tmp_path / "spk2id.json")
+    assert import_weights(path, Wanted(names=names)).model.speakers == ["a", "b", "c", "d"]
+
+
+def test_rows_of_speeds_and_of_centres_are_not_guessed(tmp_path: Path) -> None:
+    path, two = with_head(tmp_path, weight=torch.randn(6, 16)), spk2id(tmp_path / "spk2id", 2)
+    with pytest.raises(CheckpointError, match="three rows a class, or classes of three speeds"):
+        import_weights(path, Wanted(names=ClassNames(two)))
+    speeds = import_weights(path, Wanted(names=ClassNames(two, 1))).model.speakers
+    assert speeds == ["s0", "s1", "sp0.9-s0", "sp0.9-s1", "sp1.1-s0", "sp1.1-s1"]
+    assert import_weights(path, Wanted(names=ClassNames(two, 3))).model.speakers == ["s0", "s1"]
+    pytest.importorskip("yaml")
+    config = "model: XVEC\nprojection_args: {project_type: arc_margin_intertopk_subcenter, K: 3}\n"
+    (tmp_path / "config.yaml").write_text(config)
+    assert import_weights(path, Wanted(names=ClassNames(two))).model.speakers == ["s0", "s1"]
+
+
+def test_names_that_do_not_fit_the_head_are_refused(tmp_path: Path) -> None:
+    path = with_head(tmp_path, weight=torch.randn(6, 16))
+    five = ClassNames(spk2id(tmp_path / "five", 5))
+    with pytest.raises(CheckpointError, match="5 speakers, the head 6 rows"):
+        import_weights(path, Wanted(names=five))
+    (tmp_path / "gap").write_text("a 0\nb 2\n")
+    with pytest.raises(CheckpointError, match="speaker `b` has the number `2` where 1 is expected"):
+        import_weights(path, Wanted(names=ClassNames(tmp_path / "gap")))
+    bare = save(tmp_path / "w.pt", weights_of(SMALL, **SIZES))
+    with pytest.raises(CheckpointError, match="no classifier head"):
+        import_weights(bare, Wanted("wespeaker", names=five))
+    with pytest.raises(SettingsError, match="needs `--spk2id`"):
+        import_weights(path, Wanted(names=ClassNames(subcenters=3)))
+
+
+def test_heads_of_the_other_projects_are_kept(tmp_path: Path) -> None:
+    net = weights_of("speaker_net_ecapa_c512", channels=32, embedding_dim=16)
+    path = save(tmp_path / "encoder.ckpt", {**net, "loss.weight": torch.ones(6, 16, 1)})
+    assert import_weights(path).model.head["weight"].shape == (6, 16)
+    tao = weights_of("ecapa_taoruijie_c512", channels=32, embedding_dim=16)
+    content = {f"speaker_encoder.{key}": value for key, value in tao.items()}
+    content["speaker_loss.weight"] = torch.ones(3, 16)
+    path = save(tmp_path / "pretrain.model", content)
+    assert import_weights(path).model.head["weight"].shape == (3, 16)
+
+
+def test_an_experiment_folder_of_3d_speaker_brings_its_classifier(tmp_path: Path) -> None:
+    folder = tmp_path / "CKPT-EPOCH-70-00"
+    folder.mkdir()
+    save(folder / "embedding_model.ckpt", weights_of("xvector_3dspeaker", hidden_dim=32))
+    (folder / "CKPT.yaml").write_text("epoch: 70\n")
+    assert import_weights(folder).model.head == {}
+    save(folder / "classifier.ckpt", {"weight": torch.ones(4, 512)})
+    imported = import_weights(folder, Wanted(names=ClassNames(spk2id(tmp_path / "s", 4))))
+    assert imported.project == "3dspeaker" and imported.model.head["weight"].shape == (4, 512)
+    assert imported.model.speakers == ["s0", "s1", "s2", "s3"]
+    (folder / "classifier.ckpt").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"classifier\.ckpt`: empty"):
+        import_weights(folder)
 
 
 def change(key: str, value: torch.Tensor | None) -> dict[str, torch.Tensor]:

@@ -1,6 +1,7 @@
 """Model files: what is written comes back; what is foreign, damaged or dangerous is refused."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from sv_cli.checkpoints.model_file import (
     hash_model,
     load_model,
     read_model,
+    read_torch_file,
     save_model,
 )
 from sv_cli.errors import CheckpointError
@@ -41,6 +43,32 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     loaded = load_model(tmp_path / "m.pt")
     assert not loaded.encoder.training
     assert loaded.info.embedding_dim == 16
+
+
+def test_a_head_is_kept_and_no_part_of_the_hash(tmp_path: Path) -> None:
+    model = small_model()
+    headed = replace(model, head={"weight": torch.randn(2, 16)})
+    save_model(tmp_path / "m.pt", headed)
+    again = read_model(tmp_path / "m.pt")
+    assert torch.equal(again.head["weight"], headed.head["weight"])
+    assert hash_model(again) == hash_model(model)
+    content = read_torch_file(tmp_path / "m.pt")
+    del content["head"]  # as older versions wrote it
+    torch.save(content, tmp_path / "old.pt")
+    assert read_model(tmp_path / "old.pt").head == {}
+
+
+def test_heads_of_the_same_classes_are_averaged(tmp_path: Path) -> None:
+    paths = [tmp_path / f"epoch-{number}.pt" for number in range(2)]
+    head = {"weight": torch.full((2, 16), 3.0), "num_steps": torch.tensor(7)}
+    save_model(paths[0], replace(small_model(), head={"weight": torch.ones(2, 16),
+                                                      "num_steps": torch.tensor(5)}))  # fmt: skip
+    save_model(paths[1], replace(small_model(1), head=head))
+    mean = average_models(paths)
+    assert torch.equal(mean.head["weight"], torch.full((2, 16), 2.0))
+    assert mean.head["num_steps"] == 7 and mean.speakers == ["a", "b"]
+    save_model(paths[0], replace(small_model(), speakers=["a", "c"], head=head))
+    assert average_models(paths).head == {}
 
 
 def test_hash_sees_every_weight() -> None:

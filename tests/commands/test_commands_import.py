@@ -4,15 +4,23 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
+from drawn_models import draw_weights
 from typer.testing import CliRunner
 
 from sv_cli.checkpoints import hub
 from sv_cli.checkpoints.model_file import load_model, read_model
 from sv_cli.cli import app
+from sv_cli.features.fbank import fbank
+from sv_cli.features.settings import FbankSettings
 from sv_cli.models.registry import MODELS, build_model
+from sv_cli.tables.embeddings import read_embeddings
 
+RECIPES = Path(__file__).parents[2] / "recipes"
+TOML_SIZES = "{hidden_dim=32, stats_dim=48, embedding_dim=16}"
 SIZES = {"hidden_dim": 32, "stats_dim": 48, "embedding_dim": 16}
 
 
@@ -38,7 +46,8 @@ def test_a_model_is_written(weights: Path, tmp_path: Path) -> None:
     last = result.stderr.splitlines()[-1]
     assert "WeSpeaker xvector, embedding of 16" in last
     assert "front-end wespeaker of 80 bins" in last
-    assert "left out `projection.*` (1)" in last
+    assert "classifier head of 7 rows (classes without names)" in last
+    assert read_model(out).head["weight"].shape == (7, 16)
     loaded = load_model(out)
     assert loaded.info.frontend == "wespeaker"
     assert read_model(out).notes == {"imported_from": "avg_model.pt", "project": "WeSpeaker"}
@@ -55,6 +64,90 @@ def test_into_a_directory_and_again(weights: Path, tmp_path: Path) -> None:
     assert "exists already" in again.stderr
     assert run(weights, folder, "--force", "--frontend", "3dspeaker").exit_code == 0
     assert load_model(folder).info.frontend == "3dspeaker"
+
+
+def voices(folder: Path) -> Path:
+    """Write a data directory of three speakers with two recordings each."""
+    folder.mkdir()
+    draw = np.random.default_rng(1)
+    names = [f"s{speaker}-u{utt}" for speaker in range(3) for utt in range(2)]
+    for number, name in enumerate(names):
+        samples = (draw.standard_normal(12000 + 800 * number) * 3000).astype(np.int16)
+        soundfile.write(folder / f"{name}.wav", samples, 16000)
+    write = lambda table, lines: (folder / table).write_text("".join(f"{x}\n" for x in lines))  # noqa: E731
+    write("wav.scp", [f"{name} {folder}/{name}.wav" for name in names])
+    write("utt2spk", [f"{name} {name[:2]}" for name in names])
+    return folder
+
+
+def tune(out: Path, data: Path, recipe: str, *more: str) -> Any:
+    """Fine-tune a model with a recipe for a step of each epoch, without noise."""
+    values = {
+        "num_epochs": 1, "batch_size": 3, "schedule.lr": 1e-9, "data.chunk_seconds": 0.5,
+        "data.num_workers": 0, "data.min_speaker_seconds": 0, "data.min_seconds": 0,
+        "engine.precision": "fp32", "engine.device": "cpu", "augment.prob": 0,
+    }  # fmt: skip
+    line = ["train", "--init", str(out), "--data", str(data), "--exp-dir", str(data / "exp")]
+    line += ["--config", str(RECIPES / recipe), *more]
+    for name, value in values.items():
+        line += ["--set", f"{name}={value}"]
+    return CliRunner().invoke(app, line)
+
+
+def test_a_speaker_net_of_kaldi_features_from_its_checkpoint_to_fine_tuning(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes = {"feat_dim": 81, "channels": 8, "embedding_dim": 16}
+    encoder = draw_weights(build_model("speaker_net_resnet34_c64", **sizes))
+    rows = torch.randn(27, 16, 1)  # three speakers at three speeds, three centres each
+    checkpoint = tmp_path / "encoder.ckpt"
+    torch.save({**encoder.state_dict(), "loss.weight": rows}, checkpoint)
+    data, out = voices(tmp_path / "data"), tmp_path / "kaldi.pt"
+    (tmp_path / "spk2id").write_text("s0 0\ns1 1\ns2 2\n")
+    network = "speaker_net_resnet34_c64"  # of fewer channels here
+    result = run(checkpoint, out, "--spk2id", tmp_path / "spk2id", "--model", network)
+    assert result.exit_code == 0, result.stderr
+    assert "front-end speaker-net-kaldi of 80 bins and energy" in result.stderr
+    assert "taken for 80 mel bins and energy, 81 columns" in result.stderr
+    assert "classifier head of 27 rows (9 classes by name)" in result.stderr
+
+    done = CliRunner().invoke(app, ["extract", str(out), str(data), str(tmp_path / "emb")])
+    assert done.exit_code == 0, done.stderr
+    samples, _ = soundfile.read(data / "s1-u1.wav", dtype="int16")
+    feats = fbank(torch.from_numpy(samples.astype(np.float32) / 32768.0),
+                  FbankSettings(use_energy=True))  # fmt: skip
+    # Column 0 is the log energy before pre-emphasis and window, at the scale of 16 bits.
+    frame = samples[:400].astype(np.float64)
+    energy = np.log(np.square(frame - frame.mean()).sum())
+    assert feats.shape[1] == 81 and float(feats[0, 0]) == pytest.approx(energy, abs=1e-3)
+    with torch.inference_mode():
+        expected = encoder((feats - feats.mean(0)).unsqueeze(0))[0].numpy()
+    table = read_embeddings(str(tmp_path / "emb"))
+    found = table.matrix[list(table.ids).index("s1-u1")]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+    sizes_too = ["--set", "model_options={channels=8, embedding_dim=16}"]
+    done = tune(out, data, "speaker_net_voxceleb2/resnet34_c64_lm.toml", *sizes_too)
+    assert done.exit_code == 0, done.output
+    assert "head: 9 of 9 classes" in done.output
+    tuned = read_model(data / "exp" / "final.pt")
+    assert (tuned.frontend.use_energy, tuned.frontend.feat_dim) == (True, 81)
+    torch.testing.assert_close(tuned.head["weight"], rows.squeeze(-1), atol=1e-5, rtol=0)
+
+
+def test_large_margin_tuning_starts_from_the_head_of_wespeaker(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    state = build_model("xvector", **SIZES).state_dict()
+    rows = torch.randn(9, 16)
+    torch.save({**state, "projection.weight": rows}, tmp_path / "avg_model.pt")
+    data, out = voices(tmp_path / "data"), tmp_path / "model.pt"
+    (tmp_path / "spk2id").write_text("s2 2\ns0 0\nother 1\n")
+    told = run(tmp_path / "avg_model.pt", out, "--spk2id", tmp_path / "spk2id", "--subcenters", "1")
+    assert told.exit_code == 0, told.stderr
+    done = tune(out, data, "voxceleb_v2/xvector_lm.toml", "--set", f"model_options={TOML_SIZES}")
+    assert done.exit_code == 0, done.output
+    assert f"head: 6 of 9 classes from `{out}` by name, 3 at random" in done.output
+    head = read_model(data / "exp" / "final.pt").head["weight"]
+    torch.testing.assert_close(head[[0, 2, 3, 5]], rows[[0, 2, 3, 5]], atol=1e-5, rtol=0)
 
 
 class Bomb:

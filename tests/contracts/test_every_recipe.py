@@ -90,7 +90,7 @@ def small_options(model: str) -> dict[str, Any]:
 
 def started_by(name: str) -> str:
     """Return what a recipe starts from: another one, `hub:NAME`, `file`, or nothing."""
-    start = TABLE[name]["starts_from"]
+    start = TABLE[name]["starts_from"].partition(":epoch:")[0]
     return "" if start == "-" else start
 
 
@@ -247,9 +247,9 @@ def test_a_recipe_trains(name: str, runs: Runs) -> None:
     start, told = started_by(name), runs.told.get(name, "")
     assert bool(told) == bool(start)
     if name in OTHER_CLASSES:
-        assert "classes at random, the loss is another one" in told
+        assert "head at random, the loss of the source is another one" in told
     elif start in TABLE:
-        assert re.search(r"(\d+) of \1 classes by name", told), told
+        assert re.search(r"head: (\d+) of \1 classes from `.*` by name", told), told
 
 
 # Epochs done -> learning rate, of runs with the published number of utterances a step.
@@ -360,9 +360,50 @@ def test_every_command_of_a_script_is_understood(name: str) -> None:
     assert trained[-1] == str(path_of(name)) and all(Path(path).is_file() for path in trained)
     started = [words[words.index("--init") + 1] for words in commands if "--init" in words]
     written = [words[-2] for words in commands if words[1] == "average"]
-    assert [path for path in started if path.startswith("exp/") and "weights" not in path] == (
-        written[: len(trained) - 1]
+    runs = [path.partition(":epoch:")[0] for path in started if "weights" not in path]
+    assert [path.removesuffix("/average.pt") for path in runs] == (
+        [path.removesuffix("/average.pt") for path in written[: len(trained) - 1]]
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "epoch"),
+    [
+        ("resnet34_c32", 31), ("resnet34_c64", 31), ("ecapa_c512", 34), ("ecapa_c1024", 35),
+        ("repvgg_b1", 40),
+    ],
+)  # fmt: skip
+def test_fine_tuning_of_speaker_net_starts_from_the_published_epoch(model: str, epoch: int) -> None:
+    name = f"speaker_net_voxceleb2/{model}"
+    starts = lambda *options: [  # noqa: E731
+        words[words.index("--init") + 1]
+        for words in commands_of(f"{name}_lm", *options)
+        if "--init" in words
+    ]
+    assert starts() == [f"exp/{name}:epoch:{epoch}"]
+    assert starts("--start-epoch", "7") == [f"exp/{name}:epoch:7"]
+    base = load(name)
+    assert base.num_epochs - base.engine.keep_last < epoch  # it is still there
+    averaged = [words for words in commands_of(name) if words[1] == "average"]
+    assert averaged == [
+        ["svtool", "average", "--last", "1", f"exp/{name}", f"exp/{name}/average.pt", "--force"]
+    ]
+
+
+def test_fine_tuning_of_imported_weights_trains_no_base() -> None:
+    options = ("--initial", "/w/kaldi.pt")
+    commands = commands_of("speaker_net_voxceleb2/resnet34_c64_lm", *options)
+    trained = [words for words in commands if words[1] == "train"]
+    assert len(trained) == 1 and trained[0][trained[0].index("--init") + 1] == "/w/kaldi.pt"
+
+
+def test_only_taoruijie_measures_the_dev_eer_on_its_trials() -> None:
+    (trained,) = (w for w in commands_of("ecapa_tdnn_voxceleb2/ecapa_c1024") if w[1] == "train")
+    assert trained[trained.index("--dev-data") + 1] == "data/vox1/test"
+    assert trained[trained.index("--dev-trials") + 1] == "data/vox1/test/trials-O-clean"
+    assert load("ecapa_tdnn_voxceleb2/ecapa_c1024").engine.validate_every_epochs == 1
+    others = commands_of("voxceleb_v2/resnet34_lm")
+    assert not any("--dev-data" in words for words in others)
 
 
 @pytest.mark.parametrize("name", CHAINS)

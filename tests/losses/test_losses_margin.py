@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from sv_cli.errors import SettingsError
+from sv_cli.losses.hyperbolic import HyperbolicSoftmax
 from sv_cli.losses.margin import AamSoftmax
 from sv_cli.losses.margin_schedule import AnnealingSchedule, MarginSchedule
 from sv_cli.losses.registry import LOSSES, build_loss, find_loss
@@ -105,6 +106,35 @@ def test_a_softmax_falls_and_counts_its_steps() -> None:
     loss(torch.randn(2, 4), torch.tensor([0, 1]))
     loss.eval()(torch.randn(2, 4), torch.tensor([0, 1]))
     assert loss.state_dict()["num_steps"] == 1
+
+
+def test_ham_is_the_distance_of_the_poincare_ball() -> None:
+    generator = torch.Generator().manual_seed(3)
+    x = 0.2 * torch.randn(3, 6, generator=generator, dtype=torch.float64)
+    x[0] *= 20.0  # outside of the ball
+    loss = HyperbolicSoftmax(6, 5, scale=30.0, margin=0.2, curvature=3.0).double()
+    with torch.no_grad():
+        loss.weight.normal_(0.0, 0.15, generator=generator)
+        loss.weight[1] *= 10.0
+    labels = torch.tensor([4, 1, 2])
+    value, similarity = loss(x, labels)
+
+    def inside(row: torch.Tensor) -> list[float]:
+        norm, radius = math.sqrt(sum(v * v for v in row.tolist())), (1 - 1e-5) / math.sqrt(3)
+        return [v * min(1.0, radius / norm) for v in row.tolist()]
+
+    def distance(a: list[float], b: list[float]) -> float:
+        length = lambda values: sum(v * v for v in values)  # noqa: E731
+        apart = length([p - q for p, q in zip(a, b, strict=True)])
+        return math.acosh(1 + 2 * apart / ((1 - length(a)) * (1 - length(b))))
+
+    expected = 0.0
+    for i, label in enumerate(labels.tolist()):
+        d = [distance(inside(x[i]), inside(row)) for row in loss.weight.detach()]
+        assert (-similarity[i]).tolist() == pytest.approx(d, rel=1e-9)
+        logits = [-30.0 * (v + 0.2 * (j == label)) for j, v in enumerate(d)]
+        expected += math.log(sum(math.exp(v - logits[label]) for v in logits)) / 3
+    assert value.item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_options_and_names_are_checked() -> None:

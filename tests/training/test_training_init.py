@@ -1,5 +1,6 @@
 """Starting from a model: network, rows of known classes, front-ends, and what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from small_run import SMALL, small_run
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
+from sv_cli.checkpoints.average import average_models
+from sv_cli.checkpoints.model_file import read_model, save_model
 from sv_cli.cli import app
 from sv_cli.errors import CheckpointError, SettingsError
 from sv_cli.models.protocol import SpeakerEncoder
@@ -48,7 +51,8 @@ def test_rows_follow_the_names_of_their_speakers(base: Path) -> None:
     assert torch.equal(started.module.head.weight[1], at_random[1])
     for key, value in started.encoder.state_dict().items():
         assert torch.equal(value, source.encoder[key])
-    assert "2 of 3 classes by name, 1 at random, 4 of the source not used" in told
+    classes = f"head: 2 of 3 classes from `{base / 'final.pt'}` by name"
+    assert f"{classes}, 1 at random, 4 of the source not used" in told
     assert f"network loaded ({len(source.encoder)} tensors)" in told
 
 
@@ -60,7 +64,7 @@ def test_a_large_margin_stage_keeps_the_classes_of_speed_one(base: Path) -> None
     started = learner(plain.speakers)
     told = start_from(source, started, plain.speakers)
     assert torch.equal(started.module.head.weight.detach(), wide[:6])
-    assert "6 of 6 classes by name, 0 at random, 12 of the source not used" in told
+    assert "head: 6 of 6 classes" in told and "by name, 0 at random, 12 of the source" in told
 
 
 def test_rows_of_sub_centres_stay_together(base: Path) -> None:
@@ -79,13 +83,48 @@ def test_rows_of_sub_centres_stay_together(base: Path) -> None:
 def test_another_loss_begins_at_random(base: Path, loss: str) -> None:
     source = read_source(str(base))
     started = learner(source.speakers, loss={"name": loss, "options": {}})
-    assert "the loss is another one" in start_from(source, started, source.speakers)
+    assert "the loss of the source is another one" in start_from(source, started, source.speakers)
 
 
-def test_a_model_without_its_state_brings_the_network_alone(base: Path, tmp_path: Path) -> None:
+def test_a_model_file_holds_its_head(base: Path, tmp_path: Path) -> None:
     (tmp_path / "alone.pt").write_bytes((base / "final.pt").read_bytes())
     source = read_source(str(tmp_path / "alone.pt"))
-    assert "the source has none" in start_from(source, learner(["s0", "s1"]), ["s0", "s1"])
+    assert torch.equal(source.head["weight"], read_source(str(base / "state.pt")).head["weight"])
+    save_model(tmp_path / "bare.pt", replace(read_model(tmp_path / "alone.pt"), head={}))
+    bare = read_source(str(tmp_path / "bare.pt"))
+    assert "the source has none" in start_from(bare, learner(["s0", "s1"]), ["s0", "s1"])
+    # As an older svtool wrote it: the state next to it has the head.
+    (tmp_path / "state.pt").write_bytes((base / "state.pt").read_bytes())
+    assert read_source(str(tmp_path / "bare.pt")).head.keys() == source.head.keys()
+
+
+def test_fine_tuning_starts_from_the_averaged_head(base: Path, tmp_path: Path) -> None:
+    last = read_model(base / "final.pt")
+    earlier = replace(last, head={"weight": last.head["weight"] + 2.0})
+    save_model(tmp_path / "earlier.pt", earlier)
+    mean = average_models([tmp_path / "earlier.pt", base / "final.pt"])
+    save_model(base / "average.pt", mean)  # next to the state of the last step
+    started = learner(last.speakers)
+    told = start_from(read_source(str(base / "average.pt")), started, last.speakers)
+    (base / "average.pt").unlink()
+    assert "head: 6 of 6 classes" in told
+    torch.testing.assert_close(started.module.head.weight.detach(), last.head["weight"] + 1.0)
+
+
+def test_rows_without_names_are_taken_in_their_order_when_asked(base: Path) -> None:
+    plain = read_source(str(base))
+    wide = {"weight": torch.randn(3, 8)}
+    source = Source(base, plain.model, plain.options, plain.encoder, wide)
+    started, names = learner(["a", "b", "c"]), ["a", "b", "c"]
+    at_random = started.module.head.weight.detach().clone()
+    assert "without names of classes" in start_from(source, started, names)
+    assert torch.equal(started.module.head.weight.detach(), at_random)
+    assert "all 3 rows" in start_from(source, started, names, head="order")
+    assert torch.equal(started.module.head.weight.detach(), wide["weight"])
+    with pytest.raises(SettingsError, match=r"\(3, 8\).*this run .*\(2, 8\)"):
+        start_from(source, learner(["a", "b"]), ["a", "b"], head="order")
+    with pytest.raises(SettingsError, match="names its classes"):
+        start_from(plain, learner(plain.speakers), plain.speakers, head="order")
 
 
 def test_the_state_itself_is_a_source(base: Path) -> None:
@@ -189,6 +228,6 @@ def test_fine_tuning_as_a_user_types_it(base: Path, voices: Path, tmp_path: Path
     line += ["--set", "data.chunk_seconds=0.6", "--set", "data.num_workers=0"]
     done = CliRunner().invoke(app, line)
     assert done.exit_code == 0, done.output
-    assert "6 of 6 classes by name" in done.output
+    assert "head: 6 of 6 classes" in done.output
     before, after = (torch.load(p / "state.pt", weights_only=True)["head"] for p in (base, exp))
     torch.testing.assert_close(before["weight"], after["weight"], atol=1e-6, rtol=0)

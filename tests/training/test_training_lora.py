@@ -142,7 +142,7 @@ def test_a_joint_stage_begins_where_it_ended(exp: Path, part: str) -> None:
         save_model(exp / part, average_models([exp / "epoch-001.pt"]))
     learner, told = started(PLAIN, exp / part)
     assert_close(embed(learner.encoder), embed(with_pairs(exp)))
-    assert "LoRA of 4 layers merged" in told and "6 of 6 classes by name" in told
+    assert "LoRA of 4 layers merged" in told and "head: 6 of 6 classes" in told
     assert all(parameter.requires_grad for parameter in learner.encoder.parameters())
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from sv_cli.cli import app
 from sv_cli.errors import SettingsError, TrainingError
 from sv_cli.training.journal import Journal, find_curves
-from sv_cli.training.report import draw_report, read_log
+from sv_cli.training.report import describe_epochs, draw_report, read_log
 from sv_cli.training.waiting import Reading, StageClock, judge, shares
 
 
@@ -81,6 +81,20 @@ def test_the_picture_of_a_run(tmp_path: Path) -> None:
     assert [one["dev_eer"] for one in validations] == [12.5]
     path = draw_report(tmp_path)
     assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 20_000
+
+
+def test_a_line_for_each_validated_epoch() -> None:
+    steps = [record(3, 4.0), record(4, 8.0), record(6, 2.0), record(8, 1.0, accuracy=100.0)]
+    told = [(4, 1, 12.5), (8, 2, 14.0)]
+    validations = [{"step": s, "epoch": e, "dev_eer": eer} for s, e, eer in told]
+    lines = [line.split("\t") for line in describe_epochs(steps, validations).splitlines()]
+    assert lines == [
+        ["epoch", "lr", "loss", "accuracy", "dev_eer", "best_eer"],
+        ["1", "0.025", "5.000000", "50.00", "12.500", "12.500"],
+        ["2", "0.0125", "1.500000", "75.00", "14.000", "12.500"],
+    ]
+    resumed = describe_epochs([], validations[:1]).splitlines()[1]
+    assert resumed == "1\t-\t-\t-\t12.500\t12.500"
 
 
 def test_a_line_that_broke_off_takes_no_other_with_it(tmp_path: Path) -> None:

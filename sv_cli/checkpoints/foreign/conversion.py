@@ -1,7 +1,7 @@
 """Foreign weights into a model file: named, loaded strictly, tried once, with their front-end."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,10 +11,19 @@ from torch import Tensor
 
 from sv_cli import logs
 from sv_cli.checkpoints.foreign import wavlm, wespeaker, wespeaker_ssl
+from sv_cli.checkpoints.foreign.classifier import PARTS as CLASSIFIER_PARTS
+from sv_cli.checkpoints.foreign.classifier import (
+    ClassNames,
+    check_named,
+    count_rows,
+    name_classes,
+    read_head,
+)
 from sv_cli.checkpoints.foreign.detection import PROJECTS, Detected, check_project, detect
 from sv_cli.checkpoints.foreign.reading import ForeignWeights, read_weights
 from sv_cli.checkpoints.foreign.redimnet_frontend import check_buffers
 from sv_cli.checkpoints.foreign.shapes import Layout
+from sv_cli.checkpoints.foreign.speaker_net import KALDI_FRONTEND
 from sv_cli.checkpoints.hub import (
     SCHEME,
     download,
@@ -48,14 +57,18 @@ class Imported:
     dropped: Mapping[str, int]
 
     def describe(self) -> str:
-        """Return one line: project, network, sizes, front-end and what was left out."""
+        """Return one line: project, network, sizes, front-end, head and what was left out."""
         frontend = self.model.frontend
         text = (
             f"{PROJECTS[self.project].title} {self.model.model}, embedding of"
             f" {self.embedding_dim}, front-end {frontend_name(frontend)}"
         )
         if frontend.kind != "waveform":
-            text += f" of {frontend.feat_dim} bins"
+            text += f" of {frontend.num_mel_bins} bins" + " and energy" * frontend.use_energy
+        if self.model.head:
+            text += f", classifier head of {count_rows(self.model.head)} rows"
+            classes = len(self.model.speakers)
+            text += f" ({classes} classes by name)" if classes else " (classes without names)"
         if self.dropped:
             parts = [f"`{name}.*` ({count})" for name, count in self.dropped.items()]
             text += ", left out " + ", ".join(parts)
@@ -74,11 +87,14 @@ class Wanted:
         Name of the network.
     frontend : str or None
         Name of the front-end instead of the project's.
+    names : ClassNames
+        Names of the classes of the head.
     """
 
     project: str | None = None
     model: str | None = None
     frontend: str | None = None
+    names: ClassNames = field(default_factory=ClassNames)
 
 
 def import_to(source: str, out: str | Path, wanted: Wanted) -> str:
@@ -106,7 +122,7 @@ def import_published(name: str, wanted: Wanted | None = None) -> Imported:
         path = download(row, Path(folder))
         project = wanted.project or row.project
         model = wanted.model or (row.model if row.model in wavlm.BASE else None)
-        imported = import_weights(path, Wanted(project, model, wanted.frontend))
+        imported = import_weights(path, replace(wanted, project=project, model=model))
     imported.model.notes["imported_from"] = f"{SCHEME}{row.name}@{row.revision}"
     return imported
 
@@ -144,10 +160,31 @@ def import_weights(path: str | Path, wanted: Wanted | None = None) -> Imported:
     file = ModelFile(name, options, settings, dict(tensors), notes=notes)
     encoder = _build(file, weights.path)
     # The built network's copy: float32 whatever the file had, counters as integers.
-    file = ModelFile(name, options, settings, dict(encoder.state_dict()), notes=notes)
+    file = replace(file, weights=dict(encoder.state_dict()))
+    file, dropped = _take_head(file, weights, found, wanted.names, encoder.embedding_dim)
     for note in found.layout.notes:
         logs.info(f"`{weights.path}`: {note}")
-    return Imported(file, found.project, encoder.embedding_dim, weights.dropped)
+    return Imported(file, found.project, encoder.embedding_dim, dropped)
+
+
+def _take_head(
+    file: ModelFile,
+    weights: ForeignWeights,
+    found: Detected,
+    names: ClassNames,
+    embedding_dim: int,
+) -> tuple[ModelFile, Mapping[str, int]]:
+    """Return the model with the classifier head of the weights, and what is left out of it."""
+    head = read_head(weights.classifier, embedding_dim=embedding_dim)
+    check_named(head, names, path=weights.path)
+    if not head:
+        return file, weights.dropped
+    dropped = {part: n for part, n in weights.dropped.items() if part not in CLASSIFIER_PARTS}
+    if names.spk2id is None:
+        return replace(file, head=head), dropped
+    subcenters = found.config.subcenters if found.config is not None else None
+    speakers = name_classes(head, names, subcenters=subcenters)
+    return replace(file, head=head, speakers=speakers), dropped
 
 
 def _notes(file: str, project: str) -> dict[str, Any]:
@@ -229,7 +266,14 @@ def _choose_frontend(
 ) -> FrontendSettings:
     feat_dim = found.layout.choices["feat_dim"]
     if wanted is not None:
-        return resize_frontend(wanted, feat_dim)
+        settings = _of_width(wanted, feat_dim)
+        if settings.feat_dim != feat_dim:
+            raise CheckpointError(
+                f"`{weights.path}`: front-end `{wanted}` gives {settings.feat_dim} columns, the "
+                f"network takes {feat_dim}",
+                hint="leave `--frontend` out, or name one of that width",
+            )
+        return settings
     if found.layout.settings is not None:
         return found.layout.settings
     name = found.layout.frontend or PROJECTS[found.project].frontend
@@ -237,15 +281,20 @@ def _choose_frontend(
         name = "3dspeaker"
     if found.config is not None and found.config.takes_fbank and name == "tfmel":
         name = wespeaker.FRONTEND
-    if found.project == "speaker-net" and feat_dim == FRONTENDS["speaker-net-kaldi"].feat_dim:
-        name = "speaker-net-kaldi"
+    if found.project == "speaker-net" and feat_dim == FRONTENDS[KALDI_FRONTEND].feat_dim:
+        name = KALDI_FRONTEND
     settings = resize_frontend(name, feat_dim)
     return settings if found.config is None else found.config.frontend(settings)
 
 
+def _of_width(name: str, feat_dim: int) -> FrontendSettings:
+    """Return a named front-end, in its variant of `feat_dim` columns where there is one."""
+    return FRONTENDS.get(f"{name}-{feat_dim}", find_frontend(name))
+
+
 def resize_frontend(name: str, feat_dim: int) -> FrontendSettings:
     """Return a named front-end with as many mel bins as a network of `feat_dim` needs."""
-    settings = FRONTENDS.get(f"{name}-{feat_dim}", find_frontend(name))
+    settings = _of_width(name, feat_dim)
     if settings.feat_dim == feat_dim:
         return settings
     bins = feat_dim - settings.use_energy

@@ -1,4 +1,4 @@
-"""Read a foreign weight file: open containers, strip prefixes, leave out what is no network.
+"""Read a foreign weight file: open containers, strip prefixes, set aside what is no network.
 
 Nothing in the file is executed. Keys keep the project's own names.
 """
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sv_cli.checkpoints.foreign.classifier import PARTS as CLASSIFIERS
 from sv_cli.checkpoints.model_file import FORMAT, read_torch_file
 from sv_cli.errors import CheckpointError, name_some
 
@@ -26,14 +27,15 @@ PREFIXES = (
     "module.", "_orig_mod.", "speaker_encoder.", "__S__.", "embedding_model.", "speaker_model.",
     "encoder.", "model.", "net.", "backbone.",
 )  # fmt: skip
-# Classifiers, and front-ends that hold windows and filters but nothing learned.
-CLASSIFIERS = ("projection", "loss", "speaker_loss", "classifier", "__L__")
+# Front-ends that hold windows and filters but nothing learned.
 FRONTEND_BUFFERS = ("torchfbank", "extract_fbank")
 # Constants of a built-in front-end, which are compared with ours.
 _CHECKED_BUFFER = re.compile(r"(?:module\.|backbone\.)*(frontend\.)?(spec\..+)")
 # A self-supervised network beside heads of other tasks, and what stands for masked steps.
 SSL_PREFIXES = ("wavlm.", "wav2vec2_bert.")
 MASKS = ("mask_emb", "masked_spec_embed")
+# Where 3D-Speaker and SpeechBrain keep the classifier: a second file next to the network's.
+NETWORK_FILE, CLASSIFIER_FILE = "embedding_model.ckpt", "classifier.ckpt"
 SELF_SUPERVISED = "backbone."  # beside a `head.*` that is no part of the embedding
 # What a user may name when the weights lie in a directory.
 USUAL_FILES = (
@@ -60,6 +62,8 @@ class ForeignWeights:
         `model_config` next to the state dict.
     buffers : dict
         Constants of a built-in front-end, `spec.*`, that were left out.
+    classifier : dict
+        The keys of a classifier among those left out, or of the file next to this one -> value.
     """
 
     path: Path
@@ -68,6 +72,7 @@ class ForeignWeights:
     stripped: tuple[str, ...]
     config: Mapping[str, Any] | None = None
     buffers: Mapping[str, Tensor] = field(default_factory=dict)
+    classifier: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -97,18 +102,29 @@ def read_weights(path: str | Path) -> ForeignWeights:
     state, opened = _open_containers(path, content)
     config = content.get("model_config") if opened else None
     state, buffers, found = _take_buffers(state)
-    state, dropped, prefixes = _strip(state)
+    state, left_out, prefixes = _strip(state)
     if not state:
         raise CheckpointError(f"`{path}`: holds no weights of a network")
     _check_tensors(path, {**state, **buffers})
+    classifier = {key: value for key, value in left_out.items() if _first(key) in CLASSIFIERS}
     return ForeignWeights(
         path,
         state,
-        {**dropped, **found},
+        {**Counter(map(_first, left_out)), **found},
         (*opened, *prefixes),
         config if isinstance(config, Mapping) else None,
         buffers,
+        classifier or _read_classifier(path),
     )
+
+
+def _read_classifier(path: Path) -> dict[str, Any]:
+    """Return the tensors of the classifier file next to a network's file; empty where none is."""
+    beside = path.with_name(CLASSIFIER_FILE)
+    if path.name != NETWORK_FILE or not beside.is_file():
+        return {}
+    state, _ = _open_containers(beside, _read(beside))
+    return {f"classifier.{key.removeprefix('module.')}": value for key, value in state.items()}
 
 
 def find_weights(path: Path) -> Path:
@@ -185,35 +201,41 @@ def _take_buffers(
     return kept, buffers, dict(found)
 
 
-def _strip(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int], list[str]]:
-    """Leave out what is no network, and prefixes that all other keys have."""
-    dropped: Counter[str] = Counter()
+def _strip(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Leave out what is no network, and prefixes that all other keys have.
+
+    Returns the network's keys, those left out, and the prefixes.
+    """
+    left_out: dict[str, Any] = {}
     stripped: list[str] = []
     while True:
-        state = _drop(state, dropped, (*CLASSIFIERS, *FRONTEND_BUFFERS, *MASKS))
+        state = _drop(state, left_out, (*CLASSIFIERS, *FRONTEND_BUFFERS, *MASKS))
         if stripped and stripped[-1] == SELF_SUPERVISED:
-            return state, dict(dropped), stripped
+            return state, left_out, stripped
         prefix = _shared_prefix(state)
         if prefix is None:
-            return state, dict(dropped), stripped
+            return state, left_out, stripped
         if prefix == SELF_SUPERVISED:
-            state = _drop(state, dropped, ("head",))
+            state = _drop(state, left_out, ("head",))
         if prefix in SSL_PREFIXES:
             heads = {key.split(".", 1)[0] for key in state if not key.startswith(prefix)}
-            state = _drop(state, dropped, tuple(heads))
+            state = _drop(state, left_out, tuple(heads))
         state = {key.removeprefix(prefix): value for key, value in state.items()}
         stripped.append(prefix)
 
 
-def _drop(state: dict[str, Any], dropped: Counter[str], parts: tuple[str, ...]) -> dict[str, Any]:
-    kept = {}
+def _drop(
+    state: dict[str, Any], left_out: dict[str, Any], parts: tuple[str, ...]
+) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
     for key, value in state.items():
-        first = key.split(".", 1)[0]
-        if first in parts:
-            dropped[first] += 1
-        else:
-            kept[key] = value
+        target = left_out if _first(key) in parts else kept
+        target[key] = value
     return kept
+
+
+def _first(key: str) -> str:
+    return key.split(".", 1)[0]
 
 
 def _shared_prefix(state: dict[str, Any]) -> str | None:

@@ -3,11 +3,15 @@
 Keys are ours.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from sv_cli.checkpoints.foreign.shapes import Layout, Shapes
+from sv_cli.features.settings import FRONTENDS
+from sv_cli.models.blocks import halve
 
 FRONTEND = "speaker-net"
+KALDI_FRONTEND = "speaker-net-kaldi"
 _HEADS = "stats.attention.last_affine.affine.weight"
 
 
@@ -31,7 +35,8 @@ def _ecapa(shapes: Shapes) -> Layout:
 def _resnet(shapes: Shapes) -> Layout:
     names = ("speaker_net_resnet34_c32", "speaker_net_resnet34_c64")
     channels = shapes.rows("resnet.conv1.weight")
-    return Layout(names, _of_map(shapes, 8 * channels), {"channels": channels})
+    choices = _of_map(shapes, 8 * channels)
+    return Layout(names, choices, {"channels": channels}, notes=_guessed(choices))
 
 
 def _repvgg(shapes: Shapes) -> Layout:
@@ -41,13 +46,28 @@ def _repvgg(shapes: Shapes) -> Layout:
     choices = _of_map(shapes, shapes.rows(f"repvgg.stage4.0.{kernel}"))
     if deploy:
         choices["deploy"] = True
-    return Layout(("speaker_net_repvgg_b1",), choices, {"channels": channels})
+    names, sizes = ("speaker_net_repvgg_b1",), {"channels": channels}
+    return Layout(names, choices, sizes, notes=_guessed(choices))
 
 
 def _of_map(shapes: Shapes, channels: int) -> dict[str, Any]:
-    """Return features and embedding of a 2-D trunk; every head sees its part of the map."""
+    """Return features and embedding of a 2-D trunk; each attention head sees a part of the map.
+
+    Three convolutions of stride 2 leave ceil(feat_dim / 8) bins. Of the eight values that fit, 81
+    (80 mel bins and the energy of the Kaldi front-end) comes first, then a multiple of 8.
+    """
     map_dim = shapes.rows(_HEADS) * shapes.columns(_HEADS)
-    return {"feat_dim": 8 * shapes.divide(map_dim, channels, key=_HEADS), **_embedding(shapes)}
+    bins = shapes.divide(map_dim, channels, key=_HEADS)
+    kaldi = FRONTENDS[KALDI_FRONTEND].feat_dim
+    feat_dim = kaldi if halve(kaldi, 3) == bins else 8 * bins
+    return {"feat_dim": feat_dim, **_embedding(shapes)}
+
+
+def _guessed(choices: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what is taken for granted of a 2-D trunk that may take Kaldi features."""
+    if choices["feat_dim"] != FRONTENDS[KALDI_FRONTEND].feat_dim:
+        return ()
+    return ("taken for 80 mel bins and energy, 81 columns; networks of 82 to 88 have these shapes",)
 
 
 def _embedding(shapes: Shapes) -> dict[str, Any]:

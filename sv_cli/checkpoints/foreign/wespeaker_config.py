@@ -27,17 +27,26 @@ FBANK_ARGUMENTS = {
 
 @dataclass(frozen=True)
 class WespeakerConfig:
-    """The two parts of a configuration that matter: of the network, and of the data."""
+    """The parts of a configuration that matter: of the network, the data and the classifier."""
 
     path: Path
     model: str
     model_args: Mapping[str, Any] = field(default_factory=dict)
     dataset_args: Mapping[str, Any] = field(default_factory=dict)
+    projection_args: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def frontend_args(self) -> Mapping[str, Any]:
         """Arguments of a learned front-end."""
         return self.dataset_args.get(f"{self.dataset_args.get('frontend')}_args") or {}
+
+    @property
+    def subcenters(self) -> int | None:
+        """Rows of the classifier per class; None where the file has no section of it."""
+        kind = self.projection_args.get("project_type")
+        if kind is None:
+            return None
+        return int(self.projection_args.get("K", 3)) if "subcenter" in kind else 1
 
     @property
     def subtracts_mean(self) -> bool:
@@ -134,7 +143,8 @@ def _parse(path: Path) -> WespeakerConfig | None:
         raise CheckpointError(f"`{path}`: not a YAML file: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict) or not isinstance(content.get("model"), str):
         return None
-    parts = {key: content.get(key) or {} for key in ("model_args", "dataset_args")}
+    names = ("model_args", "dataset_args", "projection_args")
+    parts = {key: content.get(key) or {} for key in names}
     if not all(isinstance(part, dict) for part in parts.values()):
         return None
     return WespeakerConfig(path, content["model"], **parts)

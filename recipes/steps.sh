@@ -1,6 +1,7 @@
 # The stages that all recipes share. A run.sh sets its variables, sources this file, calls
-# `parse_options "$@"`, tells how its corpora are prepared (prepare_data) and where the trials are
-# (train_data, test_data, lists, trials, enroll_options), and ends with `run_stages`.
+# `parse_options "$@"`, defines what its corpora must contain (check_corpora), how they are prepared
+# (prepare_data) and where the trials are (train_data, test_data, lists, trials, enroll_options), and
+# ends with `run_stages`, which first checks that nothing is missing (preflight.sh).
 #
 # Stages: 1 prepare (with --shar yes also archives of the training data), 2 train, 3 average,
 # 4 fine-tune, 5 extract, 6 cosine, 7 AS-norm, 8 QMF, 9 PLDA, 10 table of error rates.
@@ -11,6 +12,7 @@ dry_run=no
 : "${average_last:=0}"  # epochs that are averaged; 0: all that engine.keep_last has left
 : "${start_epoch:=}"  # epoch of the base to fine-tune, in place of the one in table.tsv
 dev_options=()  # --dev-data and --dev-trials of svtool train
+source "$recipes/preflight.sh"
 
 parse_options() { # --some-name VALUE sets some_name, if run.sh has such a variable
   while [ $# -gt 0 ]; do
@@ -188,6 +190,7 @@ run_stages() {
   if [ "$subtract_mean" = yes ]; then submean=(--submean "$emb/mean.vec"); fi
   # With weights of another origin the recipes before it are not trained.
   if [ -n "$initial" ]; then steps=("$model"); else mapfile -t steps < <(chain_of "$model"); fi
+  preflight "${steps[@]}"
   if wanted 1; then
     prepare_data
     write_archives
@@ -216,12 +219,21 @@ prepare_noise() { # ROOM... OUT: MUSAN as one directory, and these simulated roo
 }
 
 prepare_voxceleb() {
-  run svtool prepare voxceleb1 "$vox1" data/vox1
+  run svtool prepare voxceleb1 "$vox1" data/vox1 "${list_options[@]}"
   run svtool prepare voxceleb2 "$vox2" data/vox2
+}
+
+check_voxceleb() { # the cleaned lists; other files are asked for by the run.sh
+  need vox1 .
+  need vox2 .
+  need_list vox1 veri_test2.txt list_test_all2.txt list_test_hard2.txt
 }
 
 use_voxceleb() { # variables of VoxCeleb2 dev for training, VoxCeleb1 for trials
   train_data=data/vox2/dev test_data=data/vox1/all lists=(O E H)
   trials=([O]=data/vox1/test/trials-O-clean [E]=data/vox1/all/trials-E-clean
     [H]=data/vox1/all/trials-H-clean)
+  list_options=()
+  if [ -n "$lists_folder" ]; then list_options+=(--lists "$lists_folder"); fi
+  if [ "$fetch" = yes ]; then list_options+=(--fetch); fi
 }

@@ -13,6 +13,7 @@ num_gpus=4            # batches of the recipes are those of each of four; else s
 work=.                # data, exp, emb and scores are made here
 shar=no               # yes: train from archives of the training data, for disks far away
 vox1='' vox2='' cnceleb='' corpus='' musan='' rirs=''  # folders of the corpora, absolute
+lists_folder='' fetch=no  # folder of the trial lists ('': that of --vox1); yes: by network
 initial=''            # weights to start from, of `svtool import`
 train_options=''      # more for svtool train, such as "--set batch_size=256"
 subtract_mean=no cohort=speakers top_n=300
@@ -33,6 +34,20 @@ case $model in
     trials=([device]=$test_data/trials-device [distance]=$test_data/trials-distance
       [dialect]=$test_data/trials-dialect) ;;
 esac
+
+check_corpora() {
+  case $model in
+    voxceleb_*) check_voxceleb ;;
+    cnceleb_*)
+      need cnceleb .
+      need_file cnceleb trials.lst ;;
+    3dspeaker_*)
+      need corpus .
+      need_file corpus trials_cross_{device,distance,dialect} ;;
+  esac
+  need musan noise/free-sound
+  need rirs real_rirs_isotropic_noises
+}
 
 prepare_data() {
   case $model in

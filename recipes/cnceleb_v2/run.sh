@@ -23,6 +23,13 @@ train_data=data/cnceleb-5s/train test_data=data/cnceleb-5s/averaged lists=(eval)
 declare -A trials=([eval]=data/cnceleb-5s/eval/trials)
 enroll_options=(--enroll-spk2utt data/cnceleb-5s/eval/enroll_spk2utt)
 
+check_corpora() {
+  need cnceleb .
+  need_file cnceleb enroll.map trials.lst
+  need musan noise music speech
+  need rirs simulated_rirs/{small,medium,large}room
+}
+
 prepare_data() {
   run svtool prepare cnceleb "$cnceleb" data/cnceleb-5s --combine-short 5
   # The joined enrolments bear the names of the averaged ones.

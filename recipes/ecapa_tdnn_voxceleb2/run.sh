@@ -11,6 +11,7 @@ num_gpus=1
 work=.                # data, exp, emb and scores are made here
 shar=no               # yes: train from archives of the training data, for disks far away
 vox1='' vox2='' musan='' rirs=''  # folders of the corpora, absolute
+lists_folder='' fetch=no  # folder of the trial lists ('': that of --vox1); yes: by network
 initial=''            # weights to start from, of `svtool import`
 train_options=''      # more for svtool train, such as "--set engine.precision=bf16"
 average_last=1        # the last epoch alone; all 80 are kept, as published
@@ -25,6 +26,12 @@ declare -A trials
 enroll_options=()
 use_voxceleb
 dev_options=(--dev-data data/vox1/test --dev-trials "${trials[O]}")  # after every epoch
+
+check_corpora() {
+  check_voxceleb
+  need musan noise music speech
+  need rirs simulated_rirs/{small,medium,large}room
+}
 
 prepare_data() {
   prepare_voxceleb

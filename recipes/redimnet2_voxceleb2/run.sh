@@ -11,7 +11,8 @@ num_gpus=8
 work=.                # data, exp, emb and scores are made here
 shar=no               # yes: train from archives of the training data, for disks far away
 vox1='' vox2='' musan='' rirs=''  # folders of the corpora, absolute
-initial=''            # weights to start from; no recipe here asks for them
+lists_folder='' fetch=no  # folder of the trial lists ('': that of --vox1); yes: by network
+initial=''            # weights to start from, of `svtool import`
 train_options=''      # more for svtool train, such as "--set engine.precision=bf16"
 subtract_mean=no cohort=speakers top_n=300
 qmf_features=wespeaker-voxceleb qmf_options='--num-trials 30000'
@@ -22,6 +23,12 @@ parse_options "$@"
 declare -A trials
 enroll_options=()
 use_voxceleb
+
+check_corpora() {
+  check_voxceleb
+  need musan noise music speech
+  need rirs simulated_rirs/{small,medium,large}room
+}
 
 prepare_data() {
   prepare_voxceleb

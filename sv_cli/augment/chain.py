@@ -46,7 +46,7 @@ class Augmenter:
     ) -> None:
         self.settings, self.device = settings, device
         self._num_samples, self._sample_rate = num_samples, sample_rate
-        self.stock = Stock(banks.index.kinds)
+        self.stock = Stock(banks.index.kinds, banks.index.sounds, settings.by_duration)
         num_bytes = 2 * int(banks.index.sounds.sum())
         home = device if num_bytes <= _MAX_DEVICE_BYTES else torch.device("cpu")
         self.sounds, self.rirs = banks.sounds(home), banks.rirs(device)

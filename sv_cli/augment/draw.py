@@ -5,7 +5,8 @@ Nothing here is random: every utterance brings a row of numbers in [0, 1) that i
 worker and no number of processes.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,18 +38,31 @@ ALL_SCENES: tuple[Scene, ...] = ("clean", *SCENES)
 
 @dataclass(frozen=True)
 class Stock:
-    """Which files of the banks are of which kind: kind -> (first, count).
+    """The files of the banks.
 
-    Sounds have the kinds `noise`, `music`, `speech` and `room_noise`; responses `rir` and
-    `room_rir`.
+    Attributes
+    ----------
+    kinds : dict of str to (first, count)
+        Sounds have the kinds `noise`, `music`, `speech` and `room_noise`; responses `rir` and
+        `room_rir`.
+    lengths : (num_sounds,) int64
+        Samples of each sound.
+    by_duration : tuple of str
+        Kinds whose files are drawn in proportion to their lengths.
     """
 
     kinds: dict[str, tuple[int, int]]
+    lengths: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    by_duration: tuple[str, ...] = ()
 
-    def pick(self, kind: str, chance: Floats) -> Ints:
-        """Return a file of the kind for each number in [0, 1)."""
-        first, count = self.kinds[kind]
-        return first + _below(count, chance)
+    def pick(self, kinds: Sequence[str], chance: Floats) -> Ints:
+        """Return a file of the kinds, taken together, for each number in [0, 1)."""
+        spans = [self.kinds[kind] for kind in kinds]
+        files = np.concatenate([np.arange(first, first + count) for first, count in spans])
+        if kinds[0] not in self.by_duration:
+            return np.asarray(files[_below(len(files), chance)])
+        ends = np.cumsum(self.lengths[files])
+        return np.asarray(files[np.searchsorted(ends, _below(int(ends[-1]), chance), side="right")])
 
 
 @dataclass(frozen=True)
@@ -212,7 +226,7 @@ def _draw_rirs(stock: Stock, scenes: Ints, chances: Floats) -> tuple[Ints, Ints]
         found = scene_rows(scenes, scene)  # type: ignore[arg-type]
         if len(found):
             rows.append(found)
-            rirs.append(stock.pick(kind, chances[found, RIR]))
+            rirs.append(stock.pick([kind], chances[found, RIR]))
     if not rows:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     all_rows, all_rirs = np.concatenate(rows), np.concatenate(rirs)
@@ -221,20 +235,19 @@ def _draw_rirs(stock: Stock, scenes: Ints, chances: Floats) -> tuple[Ints, Ints]
 
 
 def _draw_noise(settings: AugmentSettings, stock: Stock, scenes: Ints, chances: Floats) -> Sources:
-    """Draw one file out of all of the pool, each as likely as any other; its kind tells the SNR."""
+    """Draw one file out of the pool as a whole; the ratio depends on its kind."""
     rows = scene_rows(scenes, "noise")
     kinds = [kind for kind in settings.pool if kind in stock.kinds]
     if len(rows) == 0 or not kinds:
         return _nothing()
     file, place, ratio = chances[rows, FIRST].T
-    counts = np.array([stock.kinds[kind][1] for kind in kinds])
-    bounds = np.cumsum(counts)
-    number = _below(int(bounds[-1]), file)
-    which = np.searchsorted(bounds, number, side="right")
-    firsts = np.array([stock.kinds[kind][0] for kind in kinds])
-    ranges = np.array([getattr(settings.snr, kind) for kind in kinds])
-    snr = ranges[which, 0] + (ranges[which, 1] - ranges[which, 0]) * ratio
-    return Sources(rows, firsts[which] + number - (bounds - counts)[which], place, snr)
+    files = stock.pick(kinds, file)
+    snr = np.empty(len(files))
+    for kind in kinds:
+        first, count = stock.kinds[kind]
+        mine = (files >= first) & (files < first + count)
+        snr[mine] = _between(getattr(settings.snr, kind), ratio[mine])
+    return Sources(rows, files, place, snr)
 
 
 def _draw_single(
@@ -258,7 +271,7 @@ def _one_of(
     if len(rows) == 0:
         return _nothing()
     file, place, ratio = chances[rows, FIRST].T
-    return Sources(rows, stock.pick(kind, file), place, _between(snr, ratio))
+    return Sources(rows, stock.pick([kind], file), place, _between(snr, ratio))
 
 
 def _draw_babble(settings: AugmentSettings, stock: Stock, scenes: Ints, chances: Floats) -> Sources:
@@ -273,7 +286,7 @@ def _draw_babble(settings: AugmentSettings, stock: Stock, scenes: Ints, chances:
     taken = np.arange(MAX_BABBLE) < counts[:, None]
     file, place, ratio = numbers[taken].T
     snr = _between(settings.snr.babble, ratio)
-    return Sources(np.repeat(rows, counts), stock.pick("speech", file), place, snr)
+    return Sources(np.repeat(rows, counts), stock.pick(["speech"], file), place, snr)
 
 
 def _draw_bands(settings: AugmentSettings, chances: Floats) -> Bands:

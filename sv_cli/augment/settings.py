@@ -9,6 +9,7 @@ from sv_cli.settings.model import Settings
 from sv_cli.settings.speeds import is_speed
 
 Kind = Literal["noise", "music", "speech"]
+SoundKind = Literal["noise", "music", "speech", "room_noise"]
 Scene = Literal["clean", "noise", "music", "babble", "television", "reverb", "room"]
 CodecName = Literal["ulaw", "alaw", "gsm", "g721", "adpcm", "mp3", "opus", "vorbis"]
 
@@ -189,6 +190,11 @@ class AugmentSettings(Settings):
     pool: tuple[Kind, ...] = Field(
         default=("noise",), min_length=1, description="Kinds whose files scene `noise` takes from."
     )
+    by_duration: tuple[SoundKind, ...] = Field(
+        default=(),
+        description="Kinds whose recordings are drawn in proportion to their durations, as if cut "
+        "into pieces of the length of a crop before; of the others all equally often.",
+    )
     babble_files: tuple[int, int] = Field(
         default=(3, MAX_BABBLE), description="Least and most recordings of a babble."
     )
@@ -241,6 +247,14 @@ class AugmentSettings(Settings):
         if len(set(value)) < len(value):
             raise ValueError("a speed stands there twice")
         return value
+
+    @model_validator(mode="after")
+    def _pool_is_drawn_one_way(self) -> "AugmentSettings":
+        long = set(self.pool) & set(self.by_duration)
+        if long and long != set(self.pool):
+            rest = ", ".join(kind for kind in self.pool if kind not in long)
+            raise ValueError(f"`by_duration` has a part of `pool`: add {rest} or leave all out")
+        return self
 
     @model_validator(mode="after")
     def _has_scenes(self) -> "AugmentSettings":
@@ -299,6 +313,7 @@ CHAINS: dict[str, dict[str, Any]] = {
             "babble": (13.0, 20.0),
             "room": (0.0, 15.0),
         },
+        "by_duration": ("noise", "music", "room_noise"),
         "babble_files": (4, 4),
         "room_noise_prob": 0.5,
         "mix": {"style": "scaled", "babble": "sum", "reverb": "aligned"},
@@ -329,6 +344,7 @@ CHAINS: dict[str, dict[str, Any]] = {
             "reverb": 1.0,
         },
         "snr": {"noise": (0.0, 15.0), "music": (5.0, 15.0), "babble": (13.0, 20.0)},
+        "by_duration": ("noise", "music", "speech"),
         "babble_files": (3, 8),
         "mix": {"power_floor": 1e-4},
         "spec": {

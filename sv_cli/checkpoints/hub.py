@@ -1,15 +1,17 @@
 """Published weights by name: where they are, and how to fetch them; no torch.
 
-Names are those of ModelScope and Hugging Face, with or without the owner in front. Sources: the
-tables of 3D-Speaker's `infer_sv.py`, WeSpeaker's `docs/pretrained.md`, the repositories named. A
-file of a GitHub release is OWNER/REPOSITORY/NAME.
+Names are those of ModelScope, Hugging Face and WeNet, with or without the owner in front. Sources:
+the tables of 3D-Speaker's `infer_sv.py` and its READMEs, WeSpeaker's `docs/pretrained.md`, the
+repositories named. A file of a GitHub release is OWNER/REPOSITORY/NAME.
 """
 
+import json
 import os
 import shutil
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+import zipfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +32,9 @@ TITLES: dict[str, str] = {
     "w2v-bert": "w2v-BERT",
 }
 TIMEOUT_SECONDS = 30
+# ModelScope names the weights of a model in this file, under `model.pretrained_model`.
+_CONFIGURATION = "configuration.json"
+_IN_ARCHIVES = ("avg_model.pt", "config.yaml")
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,12 @@ class Published:
     name : str
         Identity on its host, with its owner; of a release, the repository and the file.
     host : str
-        `modelscope`, `huggingface`, `github` or `github-release`.
+        `modelscope`, `huggingface`, `github`, `github-release` or `wenet`.
     revision : str
         Tag, branch or commit.
     files : tuple of str
-        The weights first, then what belongs beside them.
+        The weights first, then what belongs beside them. Weights may be a `.zip` archive with
+        `avg_model.pt`, or ModelScope's `configuration.json`, which names the file.
     project : str
         Key of `foreign.detection.PROJECTS`.
     model : str
@@ -55,7 +61,7 @@ class Published:
     """
 
     name: str
-    host: Literal["modelscope", "huggingface", "github", "github-release"]
+    host: Literal["modelscope", "huggingface", "github", "github-release", "wenet"]
     revision: str
     files: tuple[str, ...]
     project: str
@@ -69,6 +75,8 @@ class Published:
             return f"https://www.modelscope.cn/models/{self.name}"
         if self.host == "github-release":
             return f"{self._releases}/tag/{self.revision}"
+        if self.host == "wenet":
+            return "https://github.com/wenet-e2e/wespeaker/blob/master/docs/pretrained.md"
         start = "https://github.com/" if self.host == "github" else _huggingface()
         return f"{start}{self.name}"
 
@@ -78,6 +86,8 @@ class Published:
             return f"{self.page}/resolve/{self.revision}/{file}"
         if self.host == "github-release":
             return f"{self._releases}/download/{self.revision}/{file}"
+        if self.host == "wenet":
+            return f"https://wenet.org.cn/downloads?models=wespeaker&version={file}"
         if self.host == "github":
             return f"https://raw.githubusercontent.com/{self.name}/{self.revision}/{file}"
         return f"{self.page}/resolve/{self.revision}/{file}"
@@ -111,6 +121,11 @@ def _redimnet2(size: str, data: str, stage: str) -> Published:
     )  # fmt: skip
 
 
+def _wenet(name: str, model: str) -> Published:
+    files = (f"{name}.zip",)
+    return Published(f"wenet/{name}", "wenet", "unversioned", files, "wespeaker", model)
+
+
 def _wavlm(name: str, model: str) -> Published:
     files = ("pytorch_model.bin",)
     return Published(f"microsoft/{name}", "huggingface", "main", files, "wavlm", model)
@@ -139,7 +154,7 @@ _ROWS: tuple[Published, ...] = (
     ),
     _modelscope(
         "speech_eres2netv2_sv_zh-cn_16k-common", "v1.0.1", "pretrained_eres2netv2.ckpt",
-        "eres2netv2",
+        "eres2netv2", threshold=0.365,
     ),
     _modelscope(
         "speech_eres2netv2w24s4ep4_sv_zh-cn_16k-common", "v1.0.1",
@@ -160,6 +175,12 @@ _ROWS: tuple[Published, ...] = (
     _modelscope(
         "speech_eres2net_large_sv_zh-cn_3dspeaker_16k", "v1.0.0", "eres2net_large_model.ckpt",
         "eres2net_large",
+    ),
+    _modelscope(
+        "speech_eres2net_base_sv_zh-cn_cnceleb_16k", "master", _CONFIGURATION, "eres2net_base",
+    ),
+    _modelscope(
+        "speech_eres2net_large_sv_zh-cn_cnceleb_16k", "master", _CONFIGURATION, "eres2net_large",
     ),
     _modelscope(
         "speech_ecapa-tdnn_sv_zh-cn_cnceleb_16k", "v1.0.0", "ecapa-tdnn.ckpt",
@@ -199,6 +220,10 @@ _ROWS: tuple[Published, ...] = (
     _wespeaker("wespeaker-voxceleb-gemini-DFresnet114-LM", "dfresnet114"),
     _wespeaker("wespeaker-cnceleb-resnet34", "resnet34"),
     _wespeaker("wespeaker-cnceleb-resnet34-LM", "resnet34"),
+    _wenet("voxblink2_samresnet34", "simam_resnet34"),
+    _wenet("voxblink2_samresnet34_ft", "simam_resnet34"),
+    _wenet("voxblink2_samresnet100", "simam_resnet100"),
+    _wenet("voxblink2_samresnet100_ft", "simam_resnet100"),
     Published(
         "speechbrain/spkrec-ecapa-voxceleb", "huggingface", "main", ("embedding_model.ckpt",),
         "speechbrain", "ecapa_3dspeaker_c1024",
@@ -264,7 +289,8 @@ def download(row: Published, folder: Path) -> Path:
     Raises
     ------
     CheckpointError
-        When they cannot be fetched; says which file to bring from where.
+        When they cannot be fetched, with the file to bring and its address; or when an archive or
+        configuration does not contain what it should.
     """
     for file in row.files:
         path = folder / Path(file).name
@@ -274,7 +300,37 @@ def download(row: Published, folder: Path) -> Path:
             if file != row.files[0] and getattr(error, "code", None) == 404:
                 continue  # what belongs beside the weights helps, but need not be there
             raise _cannot_fetch(row, file, error) from error
-    return folder / Path(row.files[0]).name
+    weights = folder / Path(row.files[0]).name
+    if weights.name == _CONFIGURATION:
+        return download(replace(row, files=(_configured_weights(weights),)), folder)
+    return _unpack(weights) if weights.suffix == ".zip" else weights
+
+
+def _configured_weights(path: Path) -> str:
+    """Return the name of the weights in a configuration of ModelScope."""
+    try:
+        name = json.loads(path.read_text(encoding="utf-8"))["model"]["pretrained_model"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"`{path.name}` names no `model.pretrained_model`") from error
+    if not isinstance(name, str) or Path(name).name != name or name == _CONFIGURATION:
+        raise CheckpointError(f"`{path.name}`: `model.pretrained_model` {name!r} is no file name")
+    return name
+
+
+def _unpack(path: Path) -> Path:
+    """Write the weights and the configuration of an archive next to it; return the weights."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.namelist():
+                if (name := Path(member).name) in _IN_ARCHIVES:
+                    with archive.open(member) as source, (path.parent / name).open("wb") as target:
+                        shutil.copyfileobj(source, target)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise CheckpointError(f"`{path.name}` is a damaged archive: {error}") from error
+    weights = path.parent / _IN_ARCHIVES[0]
+    if not weights.is_file():
+        raise CheckpointError(f"`{path.name}` contains no `{weights.name}`")
+    return weights
 
 
 def _fetch(url: str, path: Path) -> None:

@@ -45,6 +45,9 @@ def extract(
     directory as OUT also receives xvector.json (the model) and, last of all, .done. Under
     torchrun, or with --num-procs and --resume, the table has the same bytes.
 
+    Recordings without a usable signal (digital silence, a constant, less than --min-speech, below
+    --min-level, clipped beyond --max-clipped) are skipped and counted. Features are not checked.
+
     \b
     Examples:
       $ svtool extract exp/eres2net data/eval out/xvectors --num-procs 2

@@ -66,7 +66,8 @@ def identify(
 
     Every test is scored with every enrolled speaker as by `score`, and the best are listed. A test
     whose best score is below the threshold gets one line: `test 1 unknown score`. A data directory
-    is embedded by MODEL on the way, and its speakers are enrolled by its spk2utt.
+    is embedded by MODEL on the way, and its speakers are enrolled by its spk2utt; recordings
+    without a usable signal are skipped, as by `extract`.
 
     \b
     Examples:

@@ -17,10 +17,12 @@ is built by `svtool train --model NAME`.
 
 - Parameters are counted with default settings. GMAC are 10^9 multiply-accumulates (convolutions
   and products) for the input that stands beside them: frames x features, or seconds of samples.
-- The EER in % is on VoxCeleb1-O as the source publishes it, trained on VoxCeleb2 dev: with
-  large-margin fine-tuning and AS-norm for WeSpeaker, plain cosine for 3D-Speaker and w2v-BERT 2.0,
-  with large-margin fine-tuning and unstated scoring for ReDimNet2. None of them was measured by
-  svtool.
+- The EER in % is on VoxCeleb1-O cleaned as the source publishes it, trained on VoxCeleb2 dev
+  (SimAM-ResNet: VoxBlink2 before). WeSpeaker and speaker-net: large-margin fine-tuning and AS-norm,
+  without fine-tuning for `res2net34_base` and `repvgg_tiny_a0`. TaoRuijie: AS-norm. 3D-Speaker:
+  plain cosine. WavLM and w2v-BERT 2.0 are WeSpeaker's, fine-tuned jointly and with a large margin,
+  AS-norm and plain cosine. ReDimNet2 is its authors', with large-margin fine-tuning and unstated
+  scoring. None of them was measured by svtool; empty: not published.
 - *Source* is the project whose layout and keys are kept. `svtool import` reads the weights of the
   projects in the last column, found by keys and shapes, and those below each table by their
   published name (`svtool import hub:NAME OUT`).

@@ -38,7 +38,8 @@ def verify(
 
     Writes one line, `enroll test score`, with `same` or `different` behind it where a threshold is
     known. The score is the cosine of `svtool score`; with `--calibration` it is the logarithm (in
-    nats) of how much better the same speaker explains it, compared with the prior.
+    nats) of how much better the same speaker explains it, compared with the prior. A recording
+    without a usable signal (silence, a constant, too quiet, too short, clipped) is an error.
 
     \b
     Examples:

@@ -3,6 +3,8 @@
 Licence: CC BY 4.0. From: https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html
 """
 
+from pydantic import Field
+
 from sv_cli import logs
 from sv_cli.corpora.archives import ArchiveOptions, check_archives
 from sv_cli.corpora.corpus import Corpus, Job, Prepared
@@ -24,6 +26,7 @@ from sv_cli.corpora.voxceleb_files import (
     read_speaker_table,
     warn_misplaced,
 )
+from sv_cli.errors import TableError, name_some
 
 ARCHIVES = {
     "vox1_dev_wav.zip": "ae63e55b951748cc486645f532ba230b",
@@ -56,15 +59,32 @@ META = PublishedList("vox1_meta.csv", address=META_ADDRESS)
 class Voxceleb1Settings(ListOptions, ArchiveOptions, UttIdOptions):
     """Options of `prepare voxceleb1`."""
 
+    trials: bool = Field(
+        True, description="Write the trial lists; without them their files are not needed."
+    )
+
 
 def prepare_voxceleb1(job: Job, settings: Voxceleb1Settings) -> Prepared:
-    """Write OUT/dev, OUT/test, OUT/all, and the trial lists in test (O) and all (E, H)."""
+    """Write OUT/dev, OUT/test, OUT/all, and the trial lists in test (O) and all (E, H).
+
+    Raises
+    ------
+    TableError
+        When SOURCE contains the test set and none of the lists is there, unless `trials` is off.
+    """
     assert job.source is not None
     check_archives(settings.check_archives, ARCHIVES, job.num_procs)
     clips = find_clips(job.source, "1")
-    tables = find_lists((*LISTS, META), job, settings)
-    speakers = read_speaker_table(tables.pop(META, None))
     parts = split_clips(clips, settings.utt_id_style)
+    tables = find_lists((*(LISTS if settings.trials else ()), META), job, settings)
+    speakers = read_speaker_table(tables.pop(META, None))
+    if settings.trials and "test" in parts and not tables:
+        raise TableError(
+            f"`{settings.lists or job.source}`: no trial lists: "
+            f"{name_some([item.file for item in LISTS], limit=len(LISTS))}",
+            hint=f"get them from {META_ADDRESS} and give their folder as `--lists`, or use "
+            "`--fetch`, or `--no-trials`",
+        )
     measured, skipped = measure_parts(parts, job)
     for item, path in tables.items():
         name = "test" if "-O" in item.trials else "all"

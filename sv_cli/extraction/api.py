@@ -81,7 +81,8 @@ class SpeakerModel:
         Raises
         ------
         AudioError
-            When they are not floating-point numbers, not finite, or too few for a frame.
+            When they are not floating-point numbers, not finite, too few for a frame, or contain
+            no usable signal by the limits of the settings (`audio.signal.check_signal`).
         ShapeError
             When there is more than one channel.
         """
@@ -96,7 +97,8 @@ class SpeakerModel:
         Raises
         ------
         AudioError
-            When there is no such file, or it cannot be read or embedded.
+            When there is no such file, it cannot be read or embedded, or contains no usable
+            signal.
         """
         name = fspath(path)
         # A specifier of a command could also be a pipe; here a name is never run.

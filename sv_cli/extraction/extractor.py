@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sv_cli.audio.read import read_waveform
+from sv_cli.audio.signal import SignalLimits, check_signal
 from sv_cli.audio.speed import change_speed_whole
 from sv_cli.errors import AudioError, ShapeError, SvError
 from sv_cli.extraction.crops import CropPlan, join_crops, plan_crops
@@ -68,6 +69,9 @@ class Extractor:
         self._encoder = encoder
         self._embed: Embed | None = None if form is None else form.prepare(encoder, self.device)
         self.batch_size = self.settings.batch_size or (_GPU_BATCH if self._on_gpu else 1)
+        self._limits = SignalLimits(
+            self.settings.min_speech, self.settings.min_level, self.settings.max_clipped
+        )
         self._crops = plan_crops(self.settings, frontend.sample_rate)
         frame_rate = frontend.sample_rate / frontend.frame_shift
         self._max_frames = round(self.settings.max_seconds * frame_rate)
@@ -91,14 +95,20 @@ class Extractor:
         Raises
         ------
         AudioError
-            When they are too few for a frame.
+            When they are too few for a frame, or contain no usable signal.
         """
         embedding: Embedding = self.embed_batch([waveform])[0]
         return embedding
 
     def embed_batch(self, waveforms: Sequence[NDArray[np.float32]]) -> Embedding:
-        """Return embeddings (num_waveforms, embedding_dim) of waveforms of any lengths."""
-        items = [(str(i), self._play(waveform)) for i, waveform in enumerate(waveforms)]
+        """Return embeddings (num_waveforms, embedding_dim) of waveforms of any lengths.
+
+        Raises
+        ------
+        AudioError
+            When one is too short for a frame, or contains no usable signal.
+        """
+        items = [(str(i), self._checked(waveform)) for i, waveform in enumerate(waveforms)]
         rows = dict(self._embed_items(items, None, False))
         return np.stack([rows[str(i)] for i in range(len(waveforms))])
 
@@ -143,14 +153,18 @@ class Extractor:
                     sample_rate=self.frontend.sample_rate,
                     audio_root=audio_root,
                 )
+                return utterance.utt, self._checked(waveform)
             except AudioError as error:
                 return utterance.utt, error
-            return utterance.utt, self._play(waveform)
 
         return read_ahead(read, utterances, num_readers=self.settings.num_readers)
 
-    def _play(self, waveform: Array) -> Array:
-        if self.settings.speed == 1.0 or len(waveform) == 0:
+    def _checked(self, waveform: Array) -> Array:
+        """Return the waveform at the speed of the settings; refuse one without a signal."""
+        if len(waveform) == 0:
+            return waveform
+        check_signal(waveform, self.frontend.sample_rate, self._limits)
+        if self.settings.speed == 1.0:
             return waveform
         played: Array = change_speed_whole(waveform[None], self.settings.speed)[0]
         return played

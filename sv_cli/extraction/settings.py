@@ -53,6 +53,25 @@ class ExtractSettings(Settings):
         default=True,
         description="Give features read from a table the model's mean normalisation.",
     )
+    min_speech: float = Field(
+        default=0.1,
+        ge=0,
+        description="Refuse recordings with less speech, in seconds: blocks of 20 ms within 30 dB "
+        "of the loudest. Features are not checked for signal.",
+    )
+    min_level: float = Field(
+        default=-70.0,
+        ge=-190,
+        le=0,
+        description="Refuse recordings whose speech has a lower RMS, in dBFS; digital silence and "
+        "a constant are always refused.",
+    )
+    max_clipped: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Refuse recordings of which a larger share of the samples is at full scale.",
+    )
     num_readers: int = Field(
         default=2, ge=1, description="Threads that read recordings ahead of the network."
     )
@@ -71,4 +90,8 @@ class ExtractSettings(Settings):
             idle |= {"crops", "crop_seconds"}
         if self.speed == 1.0:
             idle.add("speed")
+        # At their defaults these leave out no ordinary recording.
+        limits = ("min_speech", "min_level", "max_clipped")
+        defaults = type(self).model_fields
+        idle |= {name for name in limits if getattr(self, name) == defaults[name].default}
         return self.model_dump(mode="json", exclude=idle)

@@ -63,7 +63,7 @@ def verify(
     Raises
     ------
     AudioError
-        When a recording cannot be read or embedded.
+        When a recording cannot be read or embedded, or contains no usable signal.
     SettingsError, TableError
         When the threshold is no number, or a file is of another kind or another model.
     """

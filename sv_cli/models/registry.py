@@ -42,10 +42,8 @@ class ModelEntry:
     macs : float
         10^9 multiply-accumulates of 200 frames, or of 2 s of samples (convolutions and products).
     published_eer : float or None
-        EER in % on VoxCeleb1-O cleaned that the source prints, trained on VoxCeleb2 dev: with
-        large-margin fine-tuning and AS-norm for WeSpeaker, plain cosine for 3D-Speaker. That of
-        w2v-BERT 2.0 is WeSpeaker's, fine-tuned, plain cosine. ReDimNet2's are its authors', with
-        large-margin fine-tuning; their scoring is not stated.
+        EER in % on VoxCeleb1-O cleaned that the source prints; `docs/models.md` states the
+        training and the scoring of each.
     """
 
     family: str
@@ -124,8 +122,8 @@ MODELS: dict[str, ModelEntry] = {
         frontend="speaker-net",
         source="speaker-net",
         rows=(
-            ("speaker_net_ecapa_c512", 6_387_392, 256, 0.959),
-            ("speaker_net_ecapa_c1024", 23_514_368, 512, 3.6),
+            ("speaker_net_ecapa_c512", 6_387_392, 256, 0.959, 0.761),
+            ("speaker_net_ecapa_c1024", 23_514_368, 512, 3.6, 0.643),
         ),
     ),
     **_family(
@@ -144,7 +142,7 @@ MODELS: dict[str, ModelEntry] = {
         frontend="wespeaker",
         source="WeSpeaker",
         rows=(
-            ("xi_vector_ecapa_c512", 5_896_448, 192, 1.04),
+            ("xi_vector_ecapa_c512", 5_896_448, 192, 1.04, 0.787),
             ("xi_vector_ecapa_c1024", 14_362_816, 192, 2.65),
             ("xi_vector_xvec", 4_615_792, 512, 0.673),
         ),
@@ -177,8 +175,8 @@ MODELS: dict[str, ModelEntry] = {
         frontend="speaker-net",
         source="speaker-net",
         rows=(
-            ("speaker_net_resnet34_c32", 6_636_448, 256, 4.53),
-            ("speaker_net_resnet34_c64", 26_523_456, 512, 18.1),
+            ("speaker_net_resnet34_c32", 6_636_448, 256, 4.53, 0.649),
+            ("speaker_net_resnet34_c64", 26_523_456, 512, 18.1, 0.484),
         ),
     ),
     **_family(
@@ -187,7 +185,7 @@ MODELS: dict[str, ModelEntry] = {
         frontend="wespeaker",
         source="WeSpeaker",
         rows=(
-            ("res2net34_base", 4_689_024, 256, 1.71),
+            ("res2net34_base", 4_689_024, 256, 1.71, 1.234),
             ("res2net34_large", 13_481_472, 256, 6.83),
         ),
     ),
@@ -250,7 +248,7 @@ MODELS: dict[str, ModelEntry] = {
         frontend="wespeaker",
         source="WeSpeaker",
         rows=(
-            ("repvgg_tiny_a0", 6_833_792, 256, 5.17),
+            ("repvgg_tiny_a0", 6_833_792, 256, 5.17, 0.824),
             ("repvgg_tiny_rsbb_a0", 11_233_152, 256, 9.3),
             ("repvgg_a0", 14_380_960, 256, 7.63),
             ("repvgg_rsbb_a0", 20_623_648, 256, 13.7),
@@ -276,7 +274,7 @@ MODELS: dict[str, ModelEntry] = {
         "speaker_net",
         frontend="speaker-net",
         source="speaker-net",
-        rows=(("speaker_net_repvgg_b1", 27_291_904, 512, 20.7),),
+        rows=(("speaker_net_repvgg_b1", 27_291_904, 512, 20.7, 0.42),),
     ),
     **_family(
         "DF-ResNet",
@@ -296,8 +294,8 @@ MODELS: dict[str, ModelEntry] = {
         frontend="wespeaker",
         source="WeSpeaker",
         rows=(
-            ("simam_resnet34", 25_213_760, 256, 18.1),
-            ("simam_resnet100", 50_232_896, 256, 57.1),
+            ("simam_resnet34", 25_213_760, 256, 18.1, 0.372),
+            ("simam_resnet100", 50_232_896, 256, 57.1, 0.207),
         ),
     ),
     **_family(
@@ -351,7 +349,7 @@ MODELS: dict[str, ModelEntry] = {
         rows=(
             ("wavlm_base", 102_333_181, 192, 14.7),
             ("wavlm_base_plus", 102_333_181, 192, 14.7),
-            ("wavlm_large", 324_059_481, 192, 36.9),
+            ("wavlm_large", 324_059_481, 192, 36.9, 0.495),
         ),
     ),
     **_family(

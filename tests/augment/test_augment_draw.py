@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
+from sv_cli.augment.banks import Series, hold_banks
+from sv_cli.augment.chain import Augmenter
 from sv_cli.augment.draw import ALL_SCENES, NUM_CHANCES, Draws, Stock, draw, scene_rows
 from sv_cli.augment.settings import CHAINS, AugmentSettings
 from sv_cli.sampling.plan import Purpose, chances
@@ -60,6 +63,47 @@ def test_a_pool_is_drawn_by_file_and_each_kind_has_its_ratio(numbers: np.ndarray
         snr = layer.snr[inside]
         assert low <= snr.min() < low + 0.1 and high - 0.1 < snr.max() <= high
         assert snr.mean() == pytest.approx((low + high) / 2, abs=0.3)
+
+
+@pytest.mark.parametrize("by_duration", [False, True])
+def test_long_recordings_are_drawn_more_often_by_duration(
+    numbers: np.ndarray, by_duration: bool
+) -> None:
+    """Files and hours in MUSAN's proportions: music has 42 % of the files and 87 % of the time."""
+    crop = 100
+    series = [
+        Series(("noise",), [np.ones(crop * (1 + i % 5), np.int16) for i in range(93)]),
+        Series(("music",), [np.ones(29 * crop, np.int16)] * 65 + [np.ones(crop // 2, np.int16)]),
+    ]
+    changes = {"prob": 1.0, "weights": {"babble": 0.0, "reverb": 0.0, "room": 0.0}}
+    if not by_duration:
+        changes["by_duration"] = []
+    chain = settings("speaker-net", **changes)
+    augmenter = Augmenter(
+        chain, hold_banks(series, num_samples=crop), num_samples=crop, sample_rate=16000,
+        device=torch.device("cpu"),
+    )  # fmt: skip
+    lengths = augmenter.stock.lengths
+    layer = draw(chain, augmenter.stock, numbers).layers[0]
+    expected = lengths[93:].sum() / lengths.sum() if by_duration else 66 / 159
+    assert expected == pytest.approx(0.87 if by_duration else 0.42, abs=0.006)
+    assert within((layer.files >= 93).mean(), expected)
+    shares = np.bincount(layer.files, minlength=159) / COUNT
+    each = lengths / lengths.sum() if by_duration else np.full(159, 1 / 159)
+    assert all(within(share, one) for share, one in zip(shares, each, strict=True))
+    music = layer.files >= 93
+    assert layer.snr[music].min() >= 5 and layer.snr[music].max() <= 15
+    firsts, lasts = layer.places.min(), layer.places.max()
+    assert firsts < 0.01 and lasts > 0.99, "the place in the file has its own number"
+
+
+def test_equal_lengths_are_drawn_as_files_are(numbers: np.ndarray) -> None:
+    for name in ("speaker-net", "ecapa-tdnn"):
+        chain = settings(name)
+        stock = Stock(STOCK.kinds, np.full(200, 7), chain.by_duration)
+        by_file, by_time = (draw(chain, one, numbers).layers for one in (STOCK, stock))
+        for first, second in zip(by_file, by_time, strict=True):
+            assert np.array_equal(first.files, second.files)
 
 
 def test_babble_of_three_to_eight_each_with_its_ratio(numbers: np.ndarray) -> None:

@@ -103,3 +103,11 @@ def test_wrong_values_are_told_in_a_line(changes: dict[str, object], words: str)
     with pytest.raises(SettingsError) as caught:
         build_settings(TrainSettings, values)
     assert words in caught.value.message and "\n" not in caught.value.message
+
+
+def test_a_pool_is_drawn_one_way() -> None:
+    assert chain("speaker-net").by_duration == ("noise", "music", "room_noise")
+    assert chain("ecapa-tdnn").by_duration == ("noise", "music", "speech")
+    assert chain("wespeaker").by_duration == chain("3d-speaker").by_duration == ()
+    with pytest.raises(SettingsError, match="part of `pool`: add music or leave all out"):
+        build_settings(AugmentSettings, {"pool": ("noise", "music"), "by_duration": ("noise",)})

@@ -1,6 +1,7 @@
 """`svtool import`: one line for every outcome, and nothing written unless all is well."""
 
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from sv_cli.checkpoints import hub
 from sv_cli.checkpoints.model_file import load_model, read_model
 from sv_cli.cli import app
+from sv_cli.errors import CheckpointError
 from sv_cli.features.fbank import fbank
 from sv_cli.features.settings import FbankSettings
 from sv_cli.models.registry import MODELS, build_model
@@ -228,6 +230,53 @@ def test_published_weights_are_fetched(
     assert result.exit_code == 0, result.stderr
     notes = read_model(tmp_path / "out.pt").notes
     assert notes["imported_from"] == "hub:Wespeaker/wespeaker-voxceleb-resnet34@main"
+
+
+def test_archives_are_unpacked(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "voxblink2_samresnet34_ft.zip"
+    with zipfile.ZipFile(archive, "w") as stream:
+        stream.write(weights, "voxblink2_samresnet34_ft/avg_model.pt")
+        stream.writestr("../../escaped.txt", "outside")
+    row = hub.find_published("hub:voxblink2_samresnet34_ft")
+    assert row.url(row.files[0]).endswith(f"version={archive.name}")
+    monkeypatch.setattr(hub.Published, "url", lambda row, file: (tmp_path / file).as_uri())
+    (tmp_path / "fetched").mkdir()
+    path = hub.download(row, tmp_path / "fetched")
+    assert path.read_bytes() == weights.read_bytes()
+    assert not list(tmp_path.rglob("escaped.txt"))
+    archive.write_bytes(archive.read_bytes()[:900])
+    with pytest.raises(CheckpointError, match="is a damaged archive"):
+        hub.download(row, tmp_path / "fetched")
+
+
+def test_a_configuration_names_the_weights(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub.Published, "url", lambda row, file: (weights.parent / file).as_uri())
+    row = hub.find_published("speech_eres2net_base_sv_zh-cn_cnceleb_16k")
+    configuration = weights.parent / "configuration.json"
+    configuration.write_text('{"model": {"pretrained_model": "avg_model.pt"}}')
+    path = hub.download(row, tmp_path)
+    assert (path.name, path.read_bytes()) == ("avg_model.pt", weights.read_bytes())
+    for content, said in (
+        ('{"model": {"pretrained_model": "../avg_model.pt"}}', "is no file name"),
+        ("{}", "names no `model.pretrained_model`"),
+    ):
+        configuration.write_text(content)
+        with pytest.raises(CheckpointError, match=said):
+            hub.download(row, tmp_path)
+
+
+def test_thresholds_of_model_cards() -> None:
+    thresholds = {
+        row.name: row.threshold for row in hub.PUBLISHED.values() if row.threshold is not None
+    }
+    assert thresholds == {
+        "iic/speech_eres2net_sv_zh-cn_16k-common": 0.365,
+        "iic/speech_eres2netv2_sv_zh-cn_16k-common": 0.365,
+    }
 
 
 def test_without_a_network_the_file_to_bring_is_named(

@@ -65,6 +65,21 @@ def voxceleb(world: Path, root: Path) -> list[str]:
     return ["--vox1", str(root / "vox1"), "--vox2", str(root / "vox2")]
 
 
+def voxsrc(world: Path, root: Path) -> list[str]:
+    """Add the validation lists of VoxSRC 2021 and 2022, and recordings of the latter."""
+    options = voxceleb(world, root)
+    shutil.copy(root / "vox1/list_test_all2.txt", root / "vox1/voxsrc2021_val.txt")
+    own = root / "voxsrc22/VoxSRC2022_dev"
+    speakers = list(recordings(world, "cohort").values())[:2]
+    place({"all": speakers[0][:2] + speakers[1][:2]}, lambda _, utt: own / f"dev_{utt:05d}.wav")
+    names = [f"VoxSRC2022_dev/dev_{utt:05d}.wav" for utt in range(4)]
+    pairs = [(a, b) for a, b in combinations(range(4), 2)]
+    lines = [f"{int(a // 2 == b // 2)} {names[a]} {names[b]}" for a, b in pairs]
+    lines += (root / "vox1/veri_test2.txt").read_text().splitlines()[:20]
+    write(root / "voxsrc22/voxsrc2022_dev_fixed.txt", lines)
+    return [*options, "--voxsrc22", str(root / "voxsrc22")]
+
+
 def cnceleb(world: Path, root: Path) -> list[str]:
     """Lay out CN-Celeb, enrolments of two recordings; return the options of run.sh."""
     one, two = root / "CN-Celeb_flac", root / "CN-Celeb2_flac"
@@ -105,7 +120,20 @@ def cnceleb(world: Path, root: Path) -> list[str]:
         ("cnceleb_v2/ecapa_glob_c512_lm", cnceleb, ["eval"]),
         ("3dspeaker/voxceleb_ecapa", voxceleb, ["O", "E", "H"]),
         ("3dspeaker/cnceleb_ecapa", cnceleb, ["eval"]),
-        ("speaker_net_voxceleb2/ecapa_c512_lm", voxceleb, ["O", "E", "H"]),
+        (
+            "speaker_net_voxceleb2/ecapa_c512_lm",
+            voxsrc,
+            [
+                "O",
+                "E",
+                "H",
+                "O-original",
+                "E-original",
+                "H-original",
+                "VoxSRC21-val",
+                "VoxSRC22-dev",
+            ],
+        ),
         ("ecapa_tdnn_voxceleb2/ecapa_c512", voxceleb, ["O", "E", "H"]),
     ],
 )

@@ -90,15 +90,30 @@ def test_a_test_speaker_in_the_dev_folder_stays_out_of_training(
     assert "1 speakers lie in the folder of the other set (as `id10270`)" in capsys.readouterr().err
 
 
-def test_without_lists_one_line_says_which_to_bring(tree: Path, tmp_path: Path, capsys) -> None:
+def test_without_lists_the_error_names_each(tree: Path, tmp_path: Path) -> None:
     for path in tree.glob("*.txt"):
         path.unlink()
-    result = prepare(tree, tmp_path / "out")
-    assert result.done == 8
-    asked = [line for line in capsys.readouterr().err.splitlines() if "without" in line]
-    assert len(asked) == 1
-    assert "`veri_test.txt`, `veri_test2.txt`" in asked[0]
-    assert "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/" in asked[0]
+    with pytest.raises(TableError, match=r"no trial lists: `veri_test\.txt`, `veri_test2") as no:
+        prepare(tree, tmp_path / "out")
+    assert "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/" in str(no.value.hint)
+    assert "`--no-trials`" in str(no.value.hint)
+    assert not (tmp_path / "out").exists()
+    assert prepare(tree, tmp_path / "out", trials=False).done == 8
+    assert not list((tmp_path / "out").rglob("trials-*"))
+
+
+def test_one_list_of_six_is_enough(tree: Path, tmp_path: Path, capsys) -> None:
+    for path in tree.glob("*.txt"):
+        if path.name != "veri_test2.txt":
+            path.unlink()
+    assert prepare(tree, tmp_path / "out").done == 8
+    assert [path.name for path in (tmp_path / "out").rglob("trials-*")] == ["trials-O-clean"]
+    assert "without `veri_test.txt`, `list_test_all.txt`" in capsys.readouterr().err
+
+
+def test_training_speakers_alone_need_no_lists(tree: Path, tmp_path: Path) -> None:
+    result = prepare(tree / "vox1/dev", tmp_path / "out")
+    assert [path.name for path in result.directories] == ["dev"]
 
 
 def test_only_the_test_set_is_enough_for_its_trials(tree: Path, tmp_path: Path, capsys) -> None:

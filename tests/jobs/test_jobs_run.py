@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from survival_jobs import REPOSITORY
 from typer.testing import CliRunner
 
@@ -264,3 +265,14 @@ def test_paths_start_at_the_job_file(night: Path, monkeypatch: pytest.MonkeyPatc
     result = RUNNER.invoke(app, ["score-job", str(night / "job.toml")])
     assert result.exit_code == 0, result.stderr
     assert (night / "out" / "results.txt").exists()
+
+
+def test_a_recording_without_a_signal_gets_no_row(night: Path) -> None:
+    (good,) = arrive(0)
+    soundfile.write("incoming/zero.wav", np.zeros(16000), 16000)
+    summary = job("--set", "threshold=-1", status=3)
+    assert {test for _, test in scored()} == {good}
+    assert summary["failed"] == {"zero.wav": "digital silence: all samples are zero"}
+    arrive(1)
+    strict = job("--set", "out=strict", "--set", "extract.min_speech=60", status=3)
+    assert "too little speech" in strict["stderr"]

@@ -57,6 +57,7 @@ class NormFiles:
     out: str
     stats: str | None = None
     use_stats: str | None = None
+    columns: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class NormOptions:
 def normalize_scores(files: NormFiles, options: NormOptions) -> tuple[int, int]:
     """Normalise a table of scores; returns how many were done and left out."""
     _check(files, options)
-    stream = iterate_scores(files.scores)
+    stream = iterate_scores(files.scores, columns=files.columns)
     if options.selection == "other":
         crossed = _Crossed(files, options, stream.ids)
         counts = score_stream(stream, crossed.normalize, files.out)

@@ -55,10 +55,11 @@ def train_calibration(
     method: Method = "logistic",
     p_target: float = 0.5,
     embeddings: str | None = None,
+    columns: str | None = None,
 ) -> int:
     """Fit a calibration, write it, and return the number of trials that it was fitted on."""
     origin = origin_of(scores, embeddings)
-    scored = read_scored_trials(trials, [scores])
+    scored = read_scored_trials(trials, [scores], columns=columns)
     made = fit_calibration(scored.scores[0], scored.target, method=method, p_target=p_target)
     write_score_model(model, made.model_copy(update=asdict(origin)))
     logs.info(
@@ -68,24 +69,38 @@ def train_calibration(
     return len(scored.target)
 
 
-def apply_calibration(model: str, scores: str, out: str, *, embeddings: str | None = None) -> int:
+def apply_calibration(
+    model: str,
+    scores: str,
+    out: str,
+    *,
+    embeddings: str | None = None,
+    columns: str | None = None,
+) -> int:
     """Write calibrated scores in the order of the input, and return how many."""
     made = read_score_model(model, Calibration)
     origin = origin_of(scores, embeddings)
     check_scores(made, origin, path=model, source=scores)
+    stream = iterate_scores(scores, columns=columns)
     num_done, _ = score_stream(
-        iterate_scores(scores), lambda chunk: replace(chunk, score=made.apply(chunk.scores)), out
+        stream, lambda chunk: replace(chunk, score=made.apply(chunk.scores)), out
     )
     write_origin(out, Origin(origin.model_hash, "calibrate"))
     return num_done
 
 
 def make_threshold(
-    trials: str, scores: str, out: str, *, at: str, embeddings: str | None = None
+    trials: str,
+    scores: str,
+    out: str,
+    *,
+    at: str,
+    embeddings: str | None = None,
+    columns: str | None = None,
 ) -> int:
     """Choose a threshold on labelled scores, write it, and return the number of trials."""
     origin = origin_of(scores, embeddings)
-    scored = read_scored_trials(trials, [scores])
+    scored = read_scored_trials(trials, [scores], columns=columns)
     made = choose_threshold(scored.scores[0], scored.target, at)
     write_score_model(out, made.model_copy(update=asdict(origin)))
     logs.info(f"threshold {made.threshold:.6g}: {expected_errors(made)}")
@@ -103,12 +118,17 @@ def expected_errors(made: DecisionThreshold) -> str:
 
 
 def decide_trials(
-    threshold: str, scores: str, out: str, *, embeddings: str | None = None
+    threshold: str,
+    scores: str,
+    out: str,
+    *,
+    embeddings: str | None = None,
+    columns: str | None = None,
 ) -> tuple[int, int]:
     """Write `enroll test accept|reject`, and return the numbers of accepted and rejected trials."""
     made = read_score_model(threshold, DecisionThreshold)
     check_scores(made, origin_of(scores, embeddings), path=threshold, source=scores)
-    stream = iterate_scores(scores)
+    stream = iterate_scores(scores, columns=columns)
     num_accepted = num_trials = 0
 
     def lines() -> Iterator[bytes]:
@@ -134,15 +154,16 @@ def train_fusion(
     *,
     p_target: float = 0.5,
     validation: CrossValidation | None = None,
+    columns: str | None = None,
 ) -> int:
     """Fit a fusion, write it, and return the number of trials."""
     origins = [read_origin(source) for source in sources]
-    scored = read_scored_trials(trials, sources)
-    columns = scored.scores.T
-    made = fit_fusion(columns, scored.target, scored.names, p_target=p_target)
+    scored = read_scored_trials(trials, sources, columns=columns)
+    rows = scored.scores.T
+    made = fit_fusion(rows, scored.target, scored.names, p_target=p_target)
     made = made.model_copy(update=_of_systems(origins))
     if validation is not None and validation.num_folds:
-        value = tell_held_out(columns, scored, validation, p_target=p_target)
+        value = tell_held_out(rows, scored, validation, p_target=p_target)
         made = made.model_copy(update={"held_out_cllr": value})
     write_score_model(model, made)
     for name, weight in zip(made.systems, made.weights, strict=True):
@@ -163,16 +184,20 @@ def split_output(model: str, names: Sequence[str]) -> tuple[Sequence[str], str]:
     return names[:num_systems], names[num_systems] if len(names) > num_systems else "-"
 
 
-def apply_fusion(model: str, sources: Sequence[str], out: str) -> int:
+def apply_fusion(
+    model: str, sources: Sequence[str], out: str, *, columns: str | None = None
+) -> int:
     """Write fused scores in the order of the first table, and return how many."""
     made = read_score_model(model, Fusion)
     origins = [read_origin(source) for source in sources]
     for system, (source, origin) in enumerate(zip(sources, origins, strict=True)):
         check_scores(made.system(system), origin, path=model, source=source)
-    return _write_fused(sources, origins, made.apply, out)
+    return _write_fused(sources, origins, made.apply, out, columns=columns)
 
 
-def average_scores(sources: Sequence[str], out: str, *, weights: str = "") -> int:
+def average_scores(
+    sources: Sequence[str], out: str, *, weights: str = "", columns: str | None = None
+) -> int:
     """Write the weighted mean of the scores of several systems, and return how many.
 
     Parameters
@@ -192,7 +217,7 @@ def average_scores(sources: Sequence[str], out: str, *, weights: str = "") -> in
         raise SettingsError("a mean takes two score tables or more, and the output last")
     shares = _parse_shares(weights, len(sources))
     origins = [read_origin(source) for source in sources]
-    return _write_fused(sources, origins, lambda rows: rows @ shares, out)
+    return _write_fused(sources, origins, lambda rows: rows @ shares, out, columns=columns)
 
 
 def _parse_shares(text: str, count: int) -> Floats:
@@ -210,14 +235,19 @@ def _parse_shares(text: str, count: int) -> Floats:
 
 
 def _write_fused(
-    sources: Sequence[str], origins: Sequence[Origin], fuse: Callable[[Floats], Floats], out: str
+    sources: Sequence[str],
+    origins: Sequence[Origin],
+    fuse: Callable[[Floats], Floats],
+    out: str,
+    *,
+    columns: str | None,
 ) -> int:
     """Write what `fuse` makes of rows of scores (num_trials, num_systems), first table's order."""
-    first = iterate_scores(sources[0])
-    others = [iterate_scores(source, ids=first.ids) for source in sources[1:]]
+    first = iterate_scores(sources[0], columns=columns)
+    others = [iterate_scores(source, ids=first.ids, columns=columns) for source in sources[1:]]
     fused = (
-        replace(chunk, score=fuse(np.stack([chunk.scores, *columns], axis=1)))
-        for chunk, columns in iterate_joined(first, others)
+        replace(chunk, score=fuse(np.stack([chunk.scores, *scores], axis=1)))
+        for chunk, scores in iterate_joined(first, others)
     )
     num_done = write_chunks(out, first.ids, fused)
     write_origin(out, Origin(fused_hash([each.model_hash for each in origins]), "fuse"))
@@ -251,11 +281,12 @@ def train_qmf(
     features: str,
     fitting: QmfFitting = QmfFitting(),
     validation: CrossValidation | None = None,
+    columns: str | None = None,
 ) -> int:
     """Fit a quality measure function, write it, and return the number of trials."""
     wanted = parse_features(features)
     origin = _with_quality(scores, quality)
-    scored = read_scored_trials(trials, [scores])
+    scored = read_scored_trials(trials, [scores], columns=columns)
     table = read_quality(quality)
     enroll = table.rows(scored.trials.enroll_ids)[scored.trials.enroll]
     test = table.rows(scored.trials.test_ids)[scored.trials.test]
@@ -263,8 +294,8 @@ def train_qmf(
     options = {"p_target": fitting.p_target, "ridge": fitting.ridge}
     made = fit_qmf(scored.scores[0], forms, scored.target, wanted, **options)
     if validation is not None and validation.num_folds:
-        columns = np.column_stack([scored.scores[0], forms])
-        value = tell_held_out(columns, scored, validation, **options)
+        rows = np.column_stack([scored.scores[0], forms])
+        value = tell_held_out(rows, scored, validation, **options)
         made = made.model_copy(update={"held_out_cllr": value})
     write_score_model(model, made.model_copy(update=asdict(origin)))
     before = cllr(scored.scores[0], scored.target)
@@ -272,12 +303,14 @@ def train_qmf(
     return len(scored.target)
 
 
-def apply_qmf_model(model: str, scores: str, quality: str, out: str) -> int:
+def apply_qmf_model(
+    model: str, scores: str, quality: str, out: str, *, columns: str | None = None
+) -> int:
     """Write scores with the quality measures weighed in, and return how many."""
     made = read_score_model(model, Qmf)
     origin = _with_quality(scores, quality)
     check_scores(made, origin, path=model, source=scores)
-    stream = iterate_scores(scores)
+    stream = iterate_scores(scores, columns=columns)
     forms = _Forms(quality, made.features, stream.ids)
     num_done, _ = score_stream(
         stream,

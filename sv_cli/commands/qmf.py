@@ -6,7 +6,7 @@ import typer
 
 from sv_cli import logs
 from sv_cli.atomic import refuse_overwrite
-from sv_cli.commands.calibrate import Out, Prior, Scores, Trials
+from sv_cli.commands.calibrate import Out, Prior, ScoreColumns, Scores, Trials
 from sv_cli.commands.feature_run import AudioRoot
 from sv_cli.commands.fuse import CvFolds, CvScores, Seed, Utt2spk
 from sv_cli.commands.skipping import Force, MaxSkipped, finish
@@ -116,6 +116,7 @@ def train(
     cv_scores: CvScores = None,
     seed: Seed = 0,
     utt2spk: Utt2spk = None,
+    columns: ScoreColumns = None,
     force: Force = False,
 ) -> None:
     r"""Learn to weigh a score and the quality of both sides into a log-likelihood ratio (nats).
@@ -137,7 +138,9 @@ def train(
     files = (trials, scores, quality, model)
     fitting = QmfFitting(p_target, ridge)
     validation = CrossValidation(cv_folds, seed, tuple(utt2spk or ()), cv_scores)
-    done = train_qmf(*files, features=features, fitting=fitting, validation=validation)
+    done = train_qmf(
+        *files, features=features, fitting=fitting, validation=validation, columns=columns
+    )
     finish(f"fitted on {done} trials", done=done)
 
 
@@ -146,6 +149,7 @@ def apply(
     scores: Scores,
     quality: QualityTable,
     out: Out = "-",
+    columns: ScoreColumns = None,
     force: Force = False,
 ) -> None:
     r"""Weigh the quality of both sides into scores.
@@ -161,7 +165,7 @@ def apply(
     from sv_cli.backend.score_jobs import apply_qmf_model
 
     refuse_overwrite(out, force=force)
-    done = apply_qmf_model(model, scores, quality, out)
+    done = apply_qmf_model(model, scores, quality, out, columns=columns)
     finish(f"wrote {done} scores", done=done)
 
 

@@ -144,7 +144,9 @@ weigh_quality() { # learn on pairs of the training set, apply to each list
 }
 
 measure() { # DATA EMB PREFIX: those that no trial names have no statistics and are left out
-  run svtool qmf measure "$1" "$2" "$3.quality" --stats "$3.stats" "${submean[@]}" "${@:4}" \
+  local stats=(--stats "$3.stats") # of cosines
+  if [ "${qmf_stats:-}" = inner-product ]; then stats=(--cohort "$emb/$cohort" --top-n "$top_n"); fi
+  run svtool qmf measure "$1" "$2" "$3.quality" "${stats[@]}" "${submean[@]}" "${@:4}" \
     --allow-missing --max-skipped 100000000 --force
 }
 

@@ -41,7 +41,7 @@ from sv_cli.tables.pair_join import iterate_joined
 from sv_cli.tables.pair_stream import ById, PairChunk, PairIds
 from sv_cli.tables.scores import iterate_scores, write_chunks, write_parts
 from sv_cli.tables.specifier import open_output
-from sv_cli.tables.text import encode, read_floats, read_table
+from sv_cli.tables.text import encode, read_durations, read_table
 from sv_cli.tables.trials import Trials
 
 Floats = NDArray[np.float64]
@@ -335,7 +335,7 @@ def draw_calibration_trials(
     folder = Path(data)
     if not (folder / "utt2dur").exists():
         raise TableError(f"`{data}` has no utt2dur", hint=f"run `svtool data fix {data}`")
-    durations = read_floats(str(folder / "utt2dur"))
+    durations = read_durations(str(folder / "utt2dur"))
     utt2spk = read_table(str(folder / "utt2spk"), fields=1, what="utt2spk")
     missing = [utt for utt in utt2spk if utt not in durations]
     if missing:

@@ -70,8 +70,7 @@ def asnorm(
     """
     from sv_cli.backend import asnorm_job as job
 
-    outputs = [name for name in (out, stats) if name is not None and name != "-"]
-    refuse_overwrite(*outputs, force=force)
+    refuse_overwrite(out, *([] if stats is None else [stats]), force=force)
     files = job.NormFiles(scores, enroll, test, cohort, out, stats, use_stats, columns)
     averages = job.Averages(spk2utt, utt2spk, enroll_spk2utt)
     options = job.NormOptions(

@@ -23,8 +23,18 @@ def measure(
     stats: Annotated[
         str | None, typer.Option(help="What `asnorm --stats` wrote: cohort_mean, cohort_std.")
     ] = None,
+    cohort: Annotated[
+        str | None,
+        typer.Option(
+            help="Cohort embeddings: cohort_mean, cohort_std of inner products, as speaker-net."
+        ),
+    ] = None,
+    top_n: Annotated[
+        int, typer.Option(min=2, help="With --cohort: highest inner products that are kept.")
+    ] = 300,
     submean: Annotated[
-        str | None, typer.Option(help="Subtract this mean before the magnitude is taken.")
+        str | None,
+        typer.Option(help="Subtract this mean from the embeddings and from the cohort."),
     ] = None,
     table: Annotated[
         list[str] | None,
@@ -51,13 +61,15 @@ def measure(
     r"""Measure the quality of utterances.
 
     A data directory gives `duration` (s), and `speech_duration` (s) where it has a vad.scp;
-    embeddings give their `magnitude`; `--snr` estimates the signal-to-noise ratio by WADA (Kim and
+    embeddings give their `magnitude`, and with `--cohort` mean and deviation of their highest inner
+    products with a cohort (those of `--stats` are of cosines); `--snr` estimates the signal-to-noise ratio by WADA (Kim and
     Stern 2008). The table has a header line `utt MEASURE...`.
 
     \b
     Examples:
       $ svtool qmf measure data/eval emb/eval out/eval.quality --stats scores/eval.stats
       $ svtool qmf measure data/eval emb/eval - --submean emb/train --snr | head -n 3
+      $ svtool qmf measure data/eval emb/eval out/inner.quality --cohort emb/cohort --top-n 4
 
     \b
     See also: qmf train, asnorm
@@ -72,7 +84,7 @@ def measure(
     refuse_overwrite(out, force=force)
     tables = parse_tables(table or [])
     columns = _snr(sources, audio_root, allow_missing=allow_missing) if snr else {}
-    options = (stats, submean, tables, frame_shift, spk2utt, columns, allow_missing)
+    options = (stats, cohort, top_n, submean, tables, frame_shift, spk2utt, columns, allow_missing)
     quality, skipped = measure_quality(QualitySources(sources, *options))
     write_quality(out, quality)
     done, names = len(quality.ids), ", ".join(quality.measures)

@@ -62,8 +62,9 @@ def measure(
 
     A data directory gives `duration` (s), and `speech_duration` (s) where it has a vad.scp;
     embeddings give their `magnitude`, and with `--cohort` mean and deviation of their highest inner
-    products with a cohort (those of `--stats` are of cosines); `--snr` estimates the signal-to-noise ratio by WADA (Kim and
-    Stern 2008). The table has a header line `utt MEASURE...`.
+    products with a cohort (those of `--stats` are of cosines); `--snr` estimates the
+    signal-to-noise ratio by WADA (Kim and Stern 2008). The table has a header line
+    `utt MEASURE...`.
 
     \b
     Examples:

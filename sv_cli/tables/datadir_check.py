@@ -223,7 +223,7 @@ def _check_duration(value: str) -> str | None:
     number = parse_number(value)
     if number is not None and 0 < number < math.inf:
         return None
-    return f"duration `{value}` is not a finite number above 0 seconds"
+    return f"duration `{value}` is not above 0 seconds and finite"
 
 
 def _check_count(value: str) -> str | None:

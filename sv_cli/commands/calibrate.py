@@ -19,7 +19,10 @@ ScoreColumns = Annotated[
     ),
 ]
 Prior = Annotated[
-    float, typer.Option("--p-target", min=0, max=1, help="Target prior that the fit is made for.")
+    float,
+    typer.Option(
+        "--p-target", min=1e-6, max=1 - 1e-6, help="Target prior that the fit is made for."
+    ),
 ]
 Embeddings = Annotated[
     str | None,

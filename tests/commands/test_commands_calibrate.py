@@ -121,6 +121,16 @@ def test_a_model_of_another_kind_is_refused(folder):
     assert "is no threshold model but a calibration model" in result.stderr
 
 
+@pytest.mark.parametrize("prior", ["0", "1", "nan"])
+@pytest.mark.parametrize("method", ["logistic", "pav"])
+def test_a_prior_of_one_class_is_refused_by_the_option(folder, prior, method):
+    files = (folder / "trials", folder / "scores", folder / "c.json")
+    refused = run("calibrate", "train", *files, "--method", method, "--p-target", prior)
+    assert refused.exit_code == 2
+    assert "--p-target" in refused.stderr
+    assert not (folder / "c.json").exists()
+
+
 @pytest.fixture
 def numbered(folder):
     """The same world with numbers for ids, and integer scores in the order of VoxSRC."""

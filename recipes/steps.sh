@@ -99,13 +99,14 @@ average_one() { # the epochs that the recipe's engine.keep_last has left
 }
 
 extract_all() {
-  local average=exp/$folder/$model/average.pt more
+  local average=exp/$folder/$model/average.pt more means
   read -ra more <<< "${extract_options:-}"
+  read -ra means <<< "${cohort_options:-}"
   more+=(--num-procs "$num_gpus" --resume)
   run svtool extract "$average" "$train_data" "$emb/train" "${more[@]}"
   run svtool extract "$average" "$test_data" "$emb/test" "${more[@]}"
   run svtool mean "$train_data/spk2utt" "$emb/train" "$emb/speakers" \
-    --global-mean "$emb/mean.vec" --force
+    --global-mean "$emb/mean.vec" "${means[@]}" --force
 }
 
 score_cosine() {

@@ -13,7 +13,7 @@ shar=no               # yes: train from archives of the training data, for disks
 vox1='' vox2='' musan='' rirs=''  # folders of the corpora, absolute
 initial=''            # weights to start from; no recipe here asks for them
 train_options=''      # more for svtool train; with several GPUs "--set engine.sync_batchnorm=true"
-subtract_mean=no cohort=speakers top_n=300
+subtract_mean=no cohort=speakers cohort_options=--length-norm top_n=300
 qmf_features=speaker-net qmf_stats=inner-product qmf_options='--num-trials 30000'
 plda_options='--center' plda_score_options=''
 

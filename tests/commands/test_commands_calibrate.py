@@ -146,6 +146,17 @@ def numbered(folder):
     return folder
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "eval", "asnorm", "decide", "calibrate train", "calibrate apply", "calibrate threshold",
+        "fuse train", "fuse apply", "fuse mean", "qmf train", "qmf apply",
+    ],
+)  # fmt: skip
+def test_every_command_that_reads_scores_takes_columns(command):
+    assert "--columns" in run(*command.split(), "--help").stdout
+
+
 def test_numeric_ids_need_named_columns_where_no_trials_settle_them(numbered):
     trials, scores = numbered / "trials", numbered / "scores"
     made = numbered / "cal.json"

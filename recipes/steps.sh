@@ -111,13 +111,14 @@ average_one() {
 }
 
 extract_all() {
-  local average=exp/$folder/$model/average.pt more
+  local average=exp/$folder/$model/average.pt more means
   read -ra more <<< "${extract_options:-}"
+  read -ra means <<< "${cohort_options:-}"
   more+=(--num-procs "$num_gpus" --resume)
   run svtool extract "$average" "$train_data" "$emb/train" "${more[@]}"
   run svtool extract "$average" "$test_data" "$emb/test" "${more[@]}"
   run svtool mean "$train_data/spk2utt" "$emb/train" "$emb/speakers" \
-    --global-mean "$emb/mean.vec" --force
+    --global-mean "$emb/mean.vec" "${means[@]}" --force
 }
 
 score_cosine() {
@@ -156,7 +157,9 @@ weigh_quality() { # learn on pairs of the training set, apply to each list
 }
 
 measure() { # DATA EMB PREFIX: those that no trial names have no statistics and are left out
-  run svtool qmf measure "$1" "$2" "$3.quality" --stats "$3.stats" "${submean[@]}" "${@:4}" \
+  local stats=(--stats "$3.stats") # of cosines
+  if [ "${qmf_stats:-}" = inner-product ]; then stats=(--cohort "$emb/$cohort" --top-n "$top_n"); fi
+  run svtool qmf measure "$1" "$2" "$3.quality" "${stats[@]}" "${submean[@]}" "${@:4}" \
     --allow-missing --max-skipped 100000000 --force
 }
 

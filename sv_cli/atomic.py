@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from sv_cli.errors import SvError
+from sv_cli.errors import SettingsError, SvError
 
 _TEMPORARY = re.compile(r"\..+\.[0-9]+-[0-9a-f]{8}\.tmp")
 
@@ -51,8 +51,22 @@ def atomic_open(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
         yield stream
 
 
+def refuse_same_output(*paths: str | Path) -> None:
+    """Raise when two outputs are one file, links resolved: the second would replace the first."""
+    seen: dict[Path, str] = {}
+    for path in map(str, paths):
+        place = Path(path) if path == "-" else Path(path).resolve()
+        if place in seen and str(place) != os.devnull:
+            raise SettingsError(
+                f"`{seen[place]}` and `{path}` are one file for two outputs",
+                hint="name two files",
+            )
+        seen[place] = path
+
+
 def refuse_overwrite(*paths: str | Path, force: bool) -> None:
-    """Raise when an output already stands there and `force` was not given."""
+    """Raise when two outputs are one file, or one exists and `force` was not given."""
+    refuse_same_output(*paths)
     present = [str(path) for path in paths if Path(path).exists()]
     if present and not force:
         raise SvError(f"`{present[0]}` exists already", hint="use `--force` to write it again")

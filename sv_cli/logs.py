@@ -6,6 +6,7 @@ stdout belongs to data. `configure` is called once by the command line; library 
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ class _State:
 
 _state = _State()
 _INTERVAL_SECONDS = 10.0
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def configure(*, command: str, quiet: bool, verbose: bool, log_format: str) -> None:
@@ -94,15 +96,24 @@ def _emit(level: str, message: str, fields: dict[str, Any]) -> None:
             "message": message,
             **fields,
         }
-        _write(json.dumps(record, ensure_ascii=False, default=str))
+        line = json.dumps(record, ensure_ascii=False, default=str)
+        _write(_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", line))
         return
     prefix = {"warning": "warning: ", "error": "error: "}.get(level, "")
     _write(f"svtool {_state.command}: {prefix}{message}")
 
 
+def printable(text: str) -> str:
+    r"""Return the text with control characters as `\xNN`; line ends and tabs stay.
+
+    Ids and file names come from elsewhere and could otherwise steer the terminal.
+    """
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
 def _write(line: str) -> None:
     try:
-        sys.stderr.write(line + "\n")
+        sys.stderr.write(printable(line) + "\n")
         sys.stderr.flush()
     except OSError:  # its reader went away, or its disk is full: the work goes on unheard
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -18,8 +18,8 @@ initial=''            # weights to start from, of `svtool import`
 train_options=''      # more for svtool train; with several GPUs "--set engine.sync_batchnorm=true"
 average_last=1        # the last epoch alone
 start_epoch=''        # epoch of the base to fine-tune; '': the published one, of ../table.tsv
-subtract_mean=yes cohort=speakers top_n=300
-qmf_features=speaker-net qmf_options='--num-trials 30000'
+subtract_mean=no cohort=speakers cohort_options=--length-norm top_n=300
+qmf_features=speaker-net qmf_stats=inner-product qmf_options='--num-trials 30000'
 plda_options='--center' plda_score_options=''
 
 source "$(dirname "$0")/../steps.sh"

@@ -15,6 +15,8 @@ from sv_cli.errors import AudioError
 # Kaldi's extract-segments: --max-overshoot and --min-segment-length, in seconds.
 MAX_OVERSHOOT = 0.5
 MIN_SEGMENT_LENGTH = 0.1
+# Floating-point samples above it are integers that were not scaled.
+INTEGER_PEAK = 100.0
 
 
 def read_waveform(
@@ -51,7 +53,8 @@ def read_waveform(
     Raises
     ------
     AudioError
-        When it cannot be read, holds no samples or NaN, or the segment does not fit.
+        When it cannot be read, holds no samples or NaN, its floating-point samples are on the scale
+        of integers, or the segment does not fit.
     """
     with open_recording(rx, audio_root=audio_root) as recording:
         first, last = 0, recording.num_samples
@@ -126,6 +129,11 @@ def _read(
         raise AudioError(
             f"`{rx}` holds samples that are not finite numbers",
             hint="make the recording again, or remove it from wav.scp",
+        )
+    if recording.may_hold_nan and (peak := float(np.abs(waveform).max())) > INTEGER_PEAK:
+        raise AudioError(
+            f"`{rx}`: floating-point samples up to {peak:g}, where [-1, 1] is the scale",
+            hint="16-bit integers stored as floats are divided by 32768 first",
         )
     return waveform
 

@@ -12,6 +12,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from sv_cli.audio import wav
+from sv_cli.audio.flac import count_hidden_samples
 from sv_cli.errors import AudioError, TableError
 from sv_cli.tables.specifier import check_input, open_input
 
@@ -36,8 +37,8 @@ class Recording(Protocol):
 class SoundFileRecording:
     """What libsndfile reads: FLAC, Ogg, Opus, MP3, NIST SPHERE and more."""
 
-    def __init__(self, sound: soundfile.SoundFile) -> None:
-        self._sound = sound
+    def __init__(self, sound: soundfile.SoundFile, stream: IO[bytes], *, name: str) -> None:
+        self._sound, self._stream, self._name = sound, stream, name
         self.num_samples = int(sound.frames)
         self.sample_rate, self.channels = int(sound.samplerate), int(sound.channels)
         self.format = f"{sound.format} {sound.subtype}".lower().replace("_", "")
@@ -55,7 +56,19 @@ class SoundFileRecording:
             count -= len(samples)
             if len(samples) < block:  # a header may claim more than there is
                 break
+        if start == 0 and self._sound.tell() == self.num_samples and self._sound.format == "FLAC":
+            self._refuse_hidden_samples()
         return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0, np.float32)])
+
+    def _refuse_hidden_samples(self) -> None:
+        """Raise when a FLAC file that was read whole goes on after the length in its header."""
+        hidden = count_hidden_samples(self._stream)
+        if hidden:
+            raise AudioError(
+                f"`{self._name}`: the header claims {self.num_samples} samples, {hidden} more "
+                "follow",
+                hint="make the file again: its header is wrong",
+            )
 
 
 @contextmanager
@@ -139,8 +152,10 @@ def _open_stream(
         yield wav.WavRecording(stream, header, name=name, offset=offset)
         return
     try:
-        with soundfile.SoundFile(_for_libsndfile(stream, path, offset)) as sound:
-            yield SoundFileRecording(sound)
+        source = _for_libsndfile(stream, path, offset)
+        with soundfile.SoundFile(source) as sound:
+            content = stream if isinstance(source, str) else source
+            yield SoundFileRecording(sound, content, name=name)
     except soundfile.LibsndfileError as error:
         reason = str(error.error_string).rstrip(".")
         raise AudioError(f"`{name}` is not readable audio: {reason}", hint=_CONVERT) from error

@@ -18,6 +18,7 @@ PCM, FLOAT, A_LAW, MU_LAW, EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _STREAMED_SIZES = (0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF, 0x80000000)
 _MAX_FORMAT_BYTES = 1 << 12  # 40 are in use
 _SKIP_BYTES = 1 << 16
+_MOST_CHUNKS = 64  # looked at after the data
 _SAMPLE_BYTES = {PCM: (1, 2, 3, 4), FLOAT: (4, 8), A_LAW: (1,), MU_LAW: (1,)}
 _NAMES = {PCM: "pcm", FLOAT: "float", A_LAW: "a-law", MU_LAW: "mu-law"}
 
@@ -114,10 +115,29 @@ class WavRecording:
         size = present if header.data_size is None else min(header.data_size, present)
         if header.data_size is not None and present < header.data_size:
             say_once(f"`{name}` ends before the length in its header: read to its end")
+        if header.data_size is not None and not offset:
+            self._refuse_second_data(header, present, name)
         self.num_samples = size // header.frame_bytes
         self.sample_rate, self.channels = header.sample_rate, header.channels
         self.format = header.format
         self.may_hold_nan = header.codec == FLOAT
+
+    def _refuse_second_data(self, header: WavHeader, present: int, name: str) -> None:
+        """Raise when more samples follow in a chunk of their own: readers differ about them."""
+        assert header.data_size is not None
+        order = ">" if header.big_endian else "<"
+        at = header.data_size + header.data_size % 2
+        for _ in range(_MOST_CHUNKS):
+            if at + 8 > present:
+                return
+            self._stream.seek(self._start + at)
+            chunk, size = struct.unpack(order + "4sI", self._stream.read(8))
+            if chunk == b"data":
+                raise AudioError(
+                    f"`{name}`: a second data chunk of {size} bytes at byte {self._start + at}",
+                    hint="a WAVE file has one: write it again as one recording, or as two",
+                )
+            at += 8 + size + size % 2
 
     def read(self, start: int, count: int, channel: int) -> NDArray[np.float32]:
         """Return `count` samples of a channel from sample `start` on."""

@@ -29,7 +29,7 @@ from sv_cli.backend.sides import (
 )
 from sv_cli.backend.speakers import group_means, group_rows
 from sv_cli.backend.trial_scores import score_stream
-from sv_cli.errors import SettingsError, TableError
+from sv_cli.errors import SettingsError, TableError, name_some
 from sv_cli.tables.embeddings import check_same_embeddings, read_embeddings
 from sv_cli.tables.lineage import (
     Lineage,
@@ -44,6 +44,7 @@ from sv_cli.tables.lineage import (
 )
 from sv_cli.tables.pair_stream import PairChunk, PairIds
 from sv_cli.tables.scores import iterate_scores
+from sv_cli.tables.text import encode, sort_keys
 
 DEFAULT_TOP_N = 300
 # How embeddings are compared: the same for scores and cohort.
@@ -63,6 +64,7 @@ class NormFiles:
     out: str
     stats: str | None = None
     use_stats: str | None = None
+    columns: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,14 +106,16 @@ def normalize_scores(files: NormFiles, options: NormOptions) -> tuple[int, int]:
     if files.use_stats is not None and options.top_n is None:
         steps = read_lineage(files.use_stats, wanted=None).steps
         options = replace(options, top_n=steps[-1].values["top_n"] if steps else None)
-    stream = iterate_scores(files.scores)
+    stream = iterate_scores(files.scores, columns=files.columns)
     if options.selection == "other":
         crossed = _Crossed(files, options, stream.ids)
         counts = score_stream(stream, crossed.normalize, files.out)
+        _warn_members(files.cohort, crossed.members, stream.ids, crossed.sides)
         write_lineage([files.out], crossed.lineage)
         return counts
     own = _Own(files, options, stream.ids)
     counts = score_stream(stream, own.normalize, files.out)
+    _warn_members(files.cohort, own.members, stream.ids, own.sides)
     write_lineage([files.out], own.lineage)
     if own.cohort is None:
         logs.info(f"statistics of all keys stand in `{files.use_stats}`; no cohort is read")
@@ -197,8 +201,25 @@ def _check(files: NormFiles, options: NormOptions) -> None:
         )
 
 
-def _read(files: NormFiles, options: NormOptions) -> tuple[Sides, Vectors]:
-    """Both sides and the cohort: less the mean, rows of length 1 unless for the inner product."""
+def _warn_members(cohort: str, members: frozenset[str], ids: PairIds, sides: Sides) -> None:
+    """Warn about utterances of the trials that are in the cohort, too."""
+    shared = [
+        utt
+        for utt in members
+        if encode(utt) in ids.enroll or encode(utt) in ids.test or utt in sides.enroll.utts
+    ]
+    if shared:
+        logs.warn(
+            f"`{cohort}`: {len(shared)} of {len(members)} cohort utterances are in the trials, "
+            f"too: {name_some(sort_keys(shared))}; their own scores are among their cohort scores"
+        )
+
+
+def _read(files: NormFiles, options: NormOptions) -> tuple[Sides, Vectors, frozenset[str]]:
+    """Both sides and the cohort: less the mean, rows of length 1 unless for the inner product.
+
+    The last are the utterances of the cohort.
+    """
     wanted = SideOptions(
         options.submean,
         options.averages.enroll_spk2utt,
@@ -209,12 +230,14 @@ def _read(files: NormFiles, options: NormOptions) -> tuple[Sides, Vectors]:
     table = read_embeddings(files.cohort)
     check_same_embeddings(*sides.tables, table)
     ids, cohort = table.ids, table.matrix
+    members = frozenset(ids)
     spk2utt = read_groups(options.averages.spk2utt, options.averages.utt2spk)
     if spk2utt is not None:
         groups = group_rows(spk2utt, table.index, allow_missing=options.allow_missing)
+        members &= {utt for utts in spk2utt.values() for utt in utts}
         ids, cohort = groups.ids, group_means(cohort, groups.rows)
     check_cohort(len(ids), options.kept())
-    return sides, sides.make_ready(cohort, ids, what="cohort embeddings")
+    return sides, sides.make_ready(cohort, ids, what="cohort embeddings"), members
 
 
 class _Own:
@@ -231,10 +254,10 @@ class _Own:
             self._use(*_read(files, options))
         else:
             side = Side(self._known.ids, np.empty((len(self._known.ids), 0), dtype=np.float32))
-            self._use(Sides(side, side), None)
+            self._use(Sides(side, side), None, frozenset())
 
-    def _use(self, sides: Sides, cohort: Vectors | None) -> None:
-        self.sides, self.cohort = sides, cohort
+    def _use(self, sides: Sides, cohort: Vectors | None, members: frozenset[str]) -> None:
+        self.sides, self.cohort, self.members = sides, cohort, members
         self.lineage = _lineage(self._files, self._options, sides)
         allow_missing = cohort is None or self._options.allow_missing
         self._pairs = PairRows(sides, self._ids, allow_missing=allow_missing)
@@ -322,10 +345,10 @@ class _Crossed:
     """Normalises each side by the members that the other side selects."""
 
     def __init__(self, files: NormFiles, options: NormOptions, ids: PairIds) -> None:
-        self._sides, self._cohort = _read(files, options)
-        self.lineage = _lineage(files, options, self._sides)
+        self.sides, self._cohort, self.members = _read(files, options)
+        self.lineage = _lineage(files, options, self.sides)
         self._kept = check_cohort(len(self._cohort), options.kept())
-        self._pairs = PairRows(self._sides, ids, allow_missing=options.allow_missing)
+        self._pairs = PairRows(self.sides, ids, allow_missing=options.allow_missing)
 
     def normalize(self, chunk: PairChunk) -> PairChunk:
         """Return a chunk with normalised scores."""
@@ -333,8 +356,8 @@ class _Crossed:
         cohort, kept = self._cohort, self._kept
         used_left, left = np.unique(found.enroll, return_inverse=True)
         used_right, right = np.unique(found.test, return_inverse=True)
-        enroll = _take(self._sides.enroll.matrix, used_left)
-        test = _take(self._sides.test.matrix, used_right)
+        enroll = _take(self.sides.enroll.matrix, used_left)
+        test = _take(self.sides.test.matrix, used_right)
         by_enroll = top_members(enroll, cohort, top_n=kept)
         by_test = top_members(test, cohort, top_n=kept)
         one = crossed_stats(enroll, cohort, by_test, rows=left, other_rows=right)

@@ -30,9 +30,8 @@ def write_means(
     files: MeanFiles, *, length_norm: bool = False, allow_missing: bool = False, force: bool = False
 ) -> Groups:
     """Average embeddings by speaker and write the means, in the order of the table of speakers."""
-    texts = [name for name in (files.num_utts, files.global_mean) if name not in (None, "-")]
-    refuse_overwrite(*[name for name in texts if name is not None], force=force)
-    refuse_overwrite_table(files.out, force=force)
+    texts = [name for name in (files.num_utts, files.global_mean) if name is not None]
+    refuse_overwrite_table(files.out, *texts, force=force)
     table = read_embeddings(files.embeddings)
     groups = group_rows(read_spk2utt(files.spk2utt), table.index, allow_missing=allow_missing)
     if files.global_mean is not None:
@@ -59,9 +58,12 @@ def write_means(
     return groups
 
 
-def refuse_overwrite_table(target: str, *, wanted: str = "xvector", force: bool) -> None:
-    """Raise when a table stands at `target` already and `force` was not given."""
+def refuse_overwrite_table(target: str, *texts: str, wanted: str = "xvector", force: bool) -> None:
+    """Raise when a table at `target`, or a text file, exists and `force` was not given.
+
+    Two outputs that are one file are refused, too.
+    """
     spec = parse_wspecifier(target, wanted=wanted)
     names = [name for name in (spec.ark, spec.scp) if name is not None]
     plain = [name for name in names if name != "-" and not name.startswith(("|", "/dev/"))]
-    refuse_overwrite(*plain, force=force)
+    refuse_overwrite(*plain, *texts, force=force)

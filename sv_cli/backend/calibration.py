@@ -9,7 +9,7 @@ from pydantic import Field, FiniteFloat
 
 from sv_cli.backend.logistic import Bools, Floats, fit_logistic
 from sv_cli.backend.score_model import ScoreModel
-from sv_cli.errors import SettingsError
+from sv_cli.errors import SettingsError, TableError
 from sv_cli.metrics.cllr import cllr, min_cllr
 from sv_cli.metrics.dcf import OperatingPoint, min_dcf
 from sv_cli.metrics.eer import eer
@@ -64,11 +64,16 @@ def fit_calibration(
     Raises
     ------
     TableError
-        When a score is not finite, or the trials are all of one class.
+        When a score is not finite, all scores are equal, or the trials are all of one class.
     SettingsError
         When targets have the lower scores.
     """
     values, is_target = check_trials(scores, target)
+    if values.min() == values.max():
+        raise TableError(
+            f"all {len(values)} scores are {values[0]:g}: there is nothing to calibrate",
+            hint="were the embeddings of one recording scored, or another column read?",
+        )
     sweep = error_rates(values, is_target)
     before = cllr(values, is_target)
     made = Calibration(

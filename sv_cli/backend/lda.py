@@ -141,3 +141,8 @@ def _check_dim(lda_dim: int, dim: int, num_speakers: int) -> None:
         raise ShapeError(f"LDA needs at least 2 speakers, got {num_speakers}")
     if not 1 <= lda_dim <= dim:
         raise ShapeError(f"LDA to {lda_dim} dimensions is not possible from {dim}")
+    if lda_dim >= num_speakers:
+        raise ShapeError(
+            f"LDA to {lda_dim} dimensions needs more than {lda_dim} speakers, got {num_speakers}",
+            hint=f"at most {num_speakers - 1} directions separate {num_speakers} speakers",
+        )

@@ -116,7 +116,8 @@ def fit_plda(stats: PldaStats, *, num_iters: int = 10) -> Plda:
     Raises
     ------
     SvError
-        When there are too few speakers, or no speaker has two embeddings.
+        When there are too few speakers, no speaker has two embeddings, or there are fewer
+        embeddings than dimensions.
     """
     num_speakers, dim = stats.means.shape
     if num_speakers < 2:
@@ -125,6 +126,13 @@ def fit_plda(stats: PldaStats, *, num_iters: int = 10) -> Plda:
         raise SvError(
             "PLDA needs speakers with two or more embeddings; every speaker has one",
             hint="is spk2utt the table of speakers, not of utterances?",
+        )
+    num_embeddings = int(stats.counts.sum())
+    if num_embeddings < dim:
+        raise SvError(
+            f"PLDA of {dim} dimensions needs at least {dim} embeddings, got {num_embeddings} of "
+            f"{num_speakers} speakers",
+            hint="give more embeddings, or reduce the dimensions with `--lda-dim`",
         )
     mean = stats.means.mean(axis=0)
     within, between = np.eye(dim), np.eye(dim)

@@ -1,6 +1,6 @@
 """The PLDA commands from tables to tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -111,7 +111,23 @@ def _write_transform_lineage(sources: Training, table: EmbeddingTable) -> None:
 def _read_training(sources: Training, *, allow_missing: bool) -> tuple[EmbeddingTable, Groups]:
     table = read_embeddings(sources.embeddings)
     spk2utt = read_spk2utt(sources.spk2utt)
+    _refuse_shared(spk2utt, sources.spk2utt)
     return table, group_rows(spk2utt, table.index, allow_missing=allow_missing)
+
+
+def _refuse_shared(spk2utt: Mapping[str, Sequence[str]], source: str) -> None:
+    """Raise when an utterance is listed under two speakers."""
+    speaker: dict[str, str] = {}
+    shared: dict[str, str] = {}
+    for spk, utts in spk2utt.items():
+        for utt in utts:
+            if speaker.setdefault(utt, spk) != spk:
+                shared[utt] = f"{utt} of {speaker[utt]} and {spk}"
+    if shared:
+        raise TableError(
+            f"`{source}`: {len(shared)} utterances are listed under two speakers: "
+            f"{name_some(list(shared.values()))}"
+        )
 
 
 def _read_transform(source: str, table: EmbeddingTable) -> Matrix:

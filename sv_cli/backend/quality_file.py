@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sv_cli.backend.asnorm import CohortStats, cohort_stats
 from sv_cli.backend.center import check_vectors, magnitudes, subtract_mean
 from sv_cli.backend.qmf import Quality
 from sv_cli.backend.sides import Mean, hash_mean, read_mean
 from sv_cli.errors import SettingsError, TableError, name_some
 from sv_cli.tables.arrays import iterate_arrays
-from sv_cli.tables.embeddings import EmbeddingTable, read_embeddings
+from sv_cli.tables.embeddings import EmbeddingTable, check_same_embeddings, read_embeddings
 from sv_cli.tables.lineage import (
     Lineage,
     Step,
     check_same_model,
+    content_of,
     describe_inputs,
     read_lineage,
     write_lineage,
@@ -31,6 +33,7 @@ from sv_cli.tables.text import (
     decode,
     encode,
     parse_number,
+    read_durations,
     read_floats,
     read_spk2utt,
     sort_keys,
@@ -52,8 +55,12 @@ class QualitySources:
         embeddings (`magnitude`).
     stats : str or None
         What `asnorm --stats` wrote (`cohort_mean`, `cohort_std`).
+    cohort : str or None
+        Cohort embeddings: `cohort_mean` and `cohort_std` of inner products in place of cosines.
+    top_n : int
+        Highest inner products of each utterance that are kept.
     submean : str or None
-        Mean, or embeddings whose mean, is subtracted before the magnitude is taken.
+        Mean, or embeddings whose mean, is subtracted from embeddings and cohort.
     tables : sequence of (name, source)
         Further measures, each a table `utt NUMBER`.
     frame_shift_ms : float
@@ -68,6 +75,8 @@ class QualitySources:
 
     inputs: Sequence[str]
     stats: str | None = None
+    cohort: str | None = None
+    top_n: int = 300
     submean: str | None = None
     tables: Sequence[tuple[str, str]] = ()
     frame_shift_ms: float = 10.0
@@ -133,7 +142,15 @@ def _columns(sources: QualitySources) -> tuple[list[tuple[str, Column]], Lineage
             known.append(table.lineage)
             mean = None if sources.submean is None else read_mean(sources.submean, table)
             values["submean"] = hash_mean(mean)
-            found.append(("magnitude", _magnitudes(table, mean)))
+            if mean is not None:
+                subtract_mean(table.matrix, mean)
+            found.append(("magnitude", _magnitudes(table)))
+            if sources.cohort is not None:
+                values["cohort inner_product"], values["cohort top_n"] = True, sources.top_n
+                content = content_of(sources.cohort)
+                if content is not None:
+                    values["cohort cohort"] = content
+                found += _of_cohort(table, sources.cohort, mean, top_n=sources.top_n)
     if sources.stats is not None:
         stats = read_lineage(sources.stats, wanted=None)
         known.append(stats)
@@ -147,7 +164,9 @@ def _columns(sources: QualitySources) -> tuple[list[tuple[str, Column]], Lineage
         "quality",
         check_same_model(*known),
         (Step("qmf measure", values),),
-        inputs=describe_inputs(**inputs, stats=sources.stats, submean=sources.submean),
+        inputs=describe_inputs(
+            **inputs, stats=sources.stats, submean=sources.submean, cohort=sources.cohort
+        ),
     )
 
 
@@ -169,7 +188,7 @@ def is_data_dir(source: str) -> bool:
 def _of_data_dir(data: Path, frame_shift_ms: float) -> list[tuple[str, Column]]:
     if not (data / "utt2dur").exists():
         raise TableError(f"`{data}` has no utt2dur", hint=f"run `svtool data fix {data}`")
-    found: list[tuple[str, Column]] = [("duration", read_floats(str(data / "utt2dur")))]
+    found: list[tuple[str, Column]] = [("duration", read_durations(str(data / "utt2dur")))]
     if (data / "vad.scp").exists():
         frames = iterate_arrays(str(data / "vad.scp"), wanted="vad.scp")
         shift = frame_shift_ms / 1000
@@ -178,22 +197,34 @@ def _of_data_dir(data: Path, frame_shift_ms: float) -> list[tuple[str, Column]]:
     return found
 
 
-def _magnitudes(table: EmbeddingTable, mean: Mean | None) -> Column:
-    if mean is not None:
-        subtract_mean(table.matrix, mean)
+def _magnitudes(table: EmbeddingTable) -> Column:
     lengths = magnitudes(table.matrix)
     check_vectors(lengths, table.ids)
     return dict(zip(table.ids, lengths.tolist(), strict=True))
+
+
+def _of_cohort(
+    table: EmbeddingTable, cohort: str, mean: Mean | None, *, top_n: int
+) -> list[tuple[str, Column]]:
+    """Return mean and deviation of the highest inner products with the cohort, as speaker-net."""
+    members = read_embeddings(cohort)
+    check_same_embeddings(table, members)
+    if mean is not None:
+        subtract_mean(members.matrix, mean)
+    return _stats_columns(table.ids, cohort_stats(table.matrix, members.matrix, top_n=top_n))
 
 
 def _of_stats(source: str) -> list[tuple[str, Column]]:
     from sv_cli.backend.cohort_stats_file import read_stats
 
     table = read_stats(source)
-    mean, std = table.stats.mean.tolist(), table.stats.std.tolist()
+    return _stats_columns(table.ids, table.stats)
+
+
+def _stats_columns(ids: Sequence[str], stats: CohortStats) -> list[tuple[str, Column]]:
     return [
-        ("cohort_mean", dict(zip(table.ids, mean, strict=True))),
-        ("cohort_std", dict(zip(table.ids, std, strict=True))),
+        ("cohort_mean", dict(zip(ids, stats.mean.tolist(), strict=True))),
+        ("cohort_std", dict(zip(ids, stats.std.tolist(), strict=True))),
     ]
 
 

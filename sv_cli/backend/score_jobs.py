@@ -61,7 +61,7 @@ from sv_cli.tables.pair_join import iterate_joined
 from sv_cli.tables.pair_stream import ById, PairChunk, PairIds
 from sv_cli.tables.scores import iterate_scores, write_chunks, write_parts
 from sv_cli.tables.specifier import open_output
-from sv_cli.tables.text import encode, read_floats, read_table
+from sv_cli.tables.text import encode, read_durations, read_table
 from sv_cli.tables.trials import Trials
 
 Floats = NDArray[np.float64]
@@ -75,10 +75,11 @@ def train_calibration(
     method: Method = "logistic",
     p_target: float = 0.5,
     embeddings: str | None = None,
+    columns: str | None = None,
 ) -> int:
     """Fit a calibration, write it, and return the number of trials that it was fitted on."""
     lineage = scores_lineage(scores, embeddings)
-    scored = read_scored_trials(trials, [scores])
+    scored = read_scored_trials(trials, [scores], columns=columns)
     made = fit_calibration(scored.scores[0], scored.target, method=method, p_target=p_target)
     write_score_model(model, made.model_copy(update={"lineage": embed(lineage)}))
     logs.info(
@@ -88,13 +89,21 @@ def train_calibration(
     return len(scored.target)
 
 
-def apply_calibration(model: str, scores: str, out: str, *, embeddings: str | None = None) -> int:
+def apply_calibration(
+    model: str,
+    scores: str,
+    out: str,
+    *,
+    embeddings: str | None = None,
+    columns: str | None = None,
+) -> int:
     """Write calibrated scores in the order of the input, and return how many."""
     made = read_score_model(model, Calibration)
     lineage = scores_lineage(scores, embeddings)
     check_scores(made, lineage, path=model)
+    stream = iterate_scores(scores, columns=columns)
     num_done, _ = score_stream(
-        iterate_scores(scores), lambda chunk: replace(chunk, score=made.apply(chunk.scores)), out
+        stream, lambda chunk: replace(chunk, score=made.apply(chunk.scores)), out
     )
     inputs = describe_inputs(scores=scores, calibration=model)
     write_lineage([out], lineage.then("scores", calibration_step(model), inputs=inputs))
@@ -102,11 +111,17 @@ def apply_calibration(model: str, scores: str, out: str, *, embeddings: str | No
 
 
 def make_threshold(
-    trials: str, scores: str, out: str, *, at: str, embeddings: str | None = None
+    trials: str,
+    scores: str,
+    out: str,
+    *,
+    at: str,
+    embeddings: str | None = None,
+    columns: str | None = None,
 ) -> int:
     """Choose a threshold on labelled scores, write it, and return the number of trials."""
     lineage = scores_lineage(scores, embeddings)
-    scored = read_scored_trials(trials, [scores])
+    scored = read_scored_trials(trials, [scores], columns=columns)
     made = choose_threshold(scored.scores[0], scored.target, at)
     write_score_model(out, made.model_copy(update={"lineage": embed(lineage)}))
     logs.info(f"threshold {made.threshold:.6g}: {expected_errors(made)}")
@@ -124,13 +139,18 @@ def expected_errors(made: DecisionThreshold) -> str:
 
 
 def decide_trials(
-    threshold: str, scores: str, out: str, *, embeddings: str | None = None
+    threshold: str,
+    scores: str,
+    out: str,
+    *,
+    embeddings: str | None = None,
+    columns: str | None = None,
 ) -> tuple[int, int]:
     """Write `enroll test accept|reject`, and return the numbers of accepted and rejected trials."""
     made = read_score_model(threshold, DecisionThreshold)
     lineage = scores_lineage(scores, embeddings)
     check_scores(made, lineage, path=threshold)
-    stream = iterate_scores(scores)
+    stream = iterate_scores(scores, columns=columns)
     num_accepted = num_trials = 0
 
     def lines() -> Iterator[bytes]:
@@ -159,15 +179,16 @@ def train_fusion(
     *,
     p_target: float = 0.5,
     validation: CrossValidation | None = None,
+    columns: str | None = None,
 ) -> int:
     """Fit a fusion, write it, and return the number of trials."""
     lineages = [read_lineage(source, wanted=None) for source in sources]
-    scored = read_scored_trials(trials, sources)
-    columns = scored.scores.T
-    made = fit_fusion(columns, scored.target, scored.names, p_target=p_target)
+    scored = read_scored_trials(trials, sources, columns=columns)
+    rows = scored.scores.T
+    made = fit_fusion(rows, scored.target, scored.names, p_target=p_target)
     made = made.model_copy(update={"lineages": tuple(map(embed, lineages))})
     if validation is not None and validation.num_folds:
-        value = tell_held_out(columns, scored, validation, p_target=p_target)
+        value = tell_held_out(rows, scored, validation, p_target=p_target)
         made = made.model_copy(update={"held_out_cllr": value})
     write_score_model(model, made)
     for name, weight in zip(made.systems, made.weights, strict=True):
@@ -188,17 +209,21 @@ def split_output(model: str, names: Sequence[str]) -> tuple[Sequence[str], str]:
     return names[:num_systems], names[num_systems] if len(names) > num_systems else "-"
 
 
-def apply_fusion(model: str, sources: Sequence[str], out: str) -> int:
+def apply_fusion(
+    model: str, sources: Sequence[str], out: str, *, columns: str | None = None
+) -> int:
     """Write fused scores in the order of the first table, and return how many."""
     made = read_score_model(model, Fusion)
     lineages = [read_lineage(source, wanted=None) for source in sources]
     for system, lineage in enumerate(lineages):
         check_scores(made.system(system), lineage, path=model)
     step = Step("fuse", {"fusion": content_of(model, wanted=None)})
-    return _write_fused(sources, lineages, made.apply, out, step)
+    return _write_fused(sources, lineages, made.apply, out, step, columns=columns)
 
 
-def average_scores(sources: Sequence[str], out: str, *, weights: str = "") -> int:
+def average_scores(
+    sources: Sequence[str], out: str, *, weights: str = "", columns: str | None = None
+) -> int:
     """Write the weighted mean of the scores of several systems, and return how many.
 
     Parameters
@@ -219,7 +244,7 @@ def average_scores(sources: Sequence[str], out: str, *, weights: str = "") -> in
     shares = _parse_shares(weights, len(sources))
     lineages = [read_lineage(source, wanted=None) for source in sources]
     step = Step("fuse mean", {"weights": shares.tolist()})
-    return _write_fused(sources, lineages, lambda rows: rows @ shares, out, step)
+    return _write_fused(sources, lineages, lambda rows: rows @ shares, out, step, columns=columns)
 
 
 def _parse_shares(text: str, count: int) -> Floats:
@@ -242,13 +267,15 @@ def _write_fused(
     fuse: Callable[[Floats], Floats],
     out: str,
     step: Step,
+    *,
+    columns: str | None,
 ) -> int:
     """Write what `fuse` makes of rows of scores (num_trials, num_systems), first table's order."""
-    first = iterate_scores(sources[0])
-    others = [iterate_scores(source, ids=first.ids) for source in sources[1:]]
+    first = iterate_scores(sources[0], columns=columns)
+    others = [iterate_scores(source, ids=first.ids, columns=columns) for source in sources[1:]]
     fused = (
-        replace(chunk, score=fuse(np.stack([chunk.scores, *columns], axis=1)))
-        for chunk, columns in iterate_joined(first, others)
+        replace(chunk, score=fuse(np.stack([chunk.scores, *scores], axis=1)))
+        for chunk, scores in iterate_joined(first, others)
     )
     num_done = write_chunks(out, first.ids, fused)
     inputs = describe_inputs(**{f"system {n}": source for n, source in enumerate(sources, 1)})
@@ -280,10 +307,11 @@ def train_qmf(
     features: str,
     fitting: QmfFitting = QmfFitting(),
     validation: CrossValidation | None = None,
+    columns: str | None = None,
 ) -> int:
     """Fit a quality measure function, write it, and return the number of trials."""
     wanted = parse_features(features)
-    scored = read_scored_trials(trials, [scores])
+    scored = read_scored_trials(trials, [scores], columns=columns)
     table = read_quality(quality)
     lineage = _with_quality(scores, table)
     enroll = table.rows(scored.trials.enroll_ids)[scored.trials.enroll]
@@ -292,8 +320,8 @@ def train_qmf(
     options = {"p_target": fitting.p_target, "ridge": fitting.ridge}
     made = fit_qmf(scored.scores[0], forms, scored.target, wanted, **options)
     if validation is not None and validation.num_folds:
-        columns = np.column_stack([scored.scores[0], forms])
-        value = tell_held_out(columns, scored, validation, **options)
+        rows = np.column_stack([scored.scores[0], forms])
+        value = tell_held_out(rows, scored, validation, **options)
         made = made.model_copy(update={"held_out_cllr": value})
     record = {"lineage": embed(lineage), "quality_lineage": embed(table.lineage)}
     write_score_model(model, made.model_copy(update=record))
@@ -302,7 +330,9 @@ def train_qmf(
     return len(scored.target)
 
 
-def apply_qmf_model(model: str, scores: str, quality: str, out: str) -> int:
+def apply_qmf_model(
+    model: str, scores: str, quality: str, out: str, *, columns: str | None = None
+) -> int:
     """Write scores with the quality measures weighed in, and return how many."""
     made = read_score_model(model, Qmf)
     table = read_quality(quality)
@@ -314,7 +344,7 @@ def apply_qmf_model(model: str, scores: str, quality: str, out: str) -> int:
             f"`{model}` was trained on other measures than `{quality}` holds: {'; '.join(found)}",
             hint="measure both with the same `--submean` and `--stats`",
         )
-    stream = iterate_scores(scores)
+    stream = iterate_scores(scores, columns=columns)
     forms = _Forms(table, made.features, stream.ids)
     num_done, _ = score_stream(
         stream,
@@ -340,7 +370,7 @@ def draw_calibration_trials(
     folder = Path(data)
     if not (folder / "utt2dur").exists():
         raise TableError(f"`{data}` has no utt2dur", hint=f"run `svtool data fix {data}`")
-    durations = read_floats(str(folder / "utt2dur"))
+    durations = read_durations(str(folder / "utt2dur"))
     utt2spk = read_table(str(folder / "utt2spk"), fields=1, what="utt2spk")
     missing = [utt for utt in utt2spk if utt not in durations]
     if missing:

@@ -14,7 +14,7 @@ from sv_cli.errors import TableError, name_some
 from sv_cli.metrics.bootstrap import TrialSpeakers, speakers_of_target_trials
 from sv_cli.tables.pair_join import iterate_joined
 from sv_cli.tables.pair_stream import concatenate
-from sv_cli.tables.scores import iterate_scores
+from sv_cli.tables.scores import is_default_order, iterate_scores
 from sv_cli.tables.text import read_table, sort_keys
 from sv_cli.tables.trials import Trials, iterate_trials, read_trials
 
@@ -50,7 +50,11 @@ class ScoredTrials:
 
 
 def read_scored_trials(
-    source: str, score_sources: Sequence[str], *, allow_missing: bool = False
+    source: str,
+    score_sources: Sequence[str],
+    *,
+    allow_missing: bool = False,
+    columns: str | None = None,
 ) -> ScoredTrials:
     """Return labelled trials with their scores, in the order of the trial list.
 
@@ -62,6 +66,8 @@ def read_scored_trials(
         One score table a system.
     allow_missing : bool
         Leave out trials that a system has no score for, instead of raising.
+    columns : str or None
+        The order of the columns of all score tables; None to recognise each.
 
     Raises
     ------
@@ -69,17 +75,17 @@ def read_scored_trials(
         When keys do not match, a score is not finite, or all trials are of one class; the first
         five keys are named.
     """
-    aligned = read_aligned(source, score_sources)
+    aligned = read_aligned(source, score_sources) if is_default_order(columns) else None
     if aligned is not None:
         target = _check_labels(aligned[0], source)
         logs.info(f"`{source}`: {len(target)} trials, scores in the same order")
         return ScoredTrials(source, target, aligned[1], name_systems(score_sources))
     first = iterate_trials(source, labels="required")
-    others = [iterate_scores(one, ids=first.ids) for one in score_sources]
+    others = [iterate_scores(one, ids=first.ids, columns=columns) for one in score_sources]
     parts = list(iterate_joined(first, others, allow_missing=allow_missing))
     trials = Trials.of_chunk(first.ids, concatenate([chunk for chunk, _ in parts]))
-    columns = zip(*[scores for _, scores in parts], strict=True)
-    stacked = np.stack([np.concatenate(column) for column in columns])
+    systems = zip(*[scores for _, scores in parts], strict=True)
+    stacked = np.stack([np.concatenate(system) for system in systems])
     num_missing = 0
     if allow_missing:
         present = np.asarray(~np.isnan(stacked).any(axis=0), dtype=np.bool_)

@@ -13,7 +13,7 @@ from sv_cli import logs
 from sv_cli.backend.center import mean_vector, normalize_length, subtract_mean
 from sv_cli.backend.speakers import group_means, group_rows
 from sv_cli.errors import SettingsError, TableError
-from sv_cli.tables.arrays import read_array
+from sv_cli.tables.arrays import read_array, read_npy
 from sv_cli.tables.datadir import invert
 from sv_cli.tables.embeddings import (
     EmbeddingTable,
@@ -138,8 +138,9 @@ class Sides:
 def read_mean(source: str, *tables: EmbeddingTable) -> Mean:
     """Mean vector of a file, or of the embeddings that `source` specifies.
 
-    A specifier, a directory, `x.ark` and `x.scp` are embeddings; any other file is one vector, as
-    Kaldi's mean.vec. Embeddings of another model than `tables` are refused.
+    A specifier, a directory, `x.ark` and `x.scp` are embeddings; `x.npy` is one vector of NumPy, as
+    WeSpeaker's mean_vec.npy; any other file is one vector of Kaldi, as mean.vec. Embeddings of
+    another model than `tables` are refused.
     """
     if names_embeddings(source):
         training = read_embeddings(source)
@@ -148,9 +149,9 @@ def read_mean(source: str, *tables: EmbeddingTable) -> Mean:
         logs.info(f"subtracting the mean of {len(training.ids)} embeddings of `{source}`")
         return mean_vector(training.matrix)
     check_same_model(*(table.lineage for table in tables), read_lineage(source, wanted=None))
-    mean = read_array(source)
+    mean = read_npy(source) if source.endswith(".npy") else read_array(source)
     if mean.ndim != 1:
-        raise TableError(f"`{source}` holds a matrix, where a mean vector is wanted")
+        raise TableError(f"`{source}` has shape {mean.shape}, where a mean vector is wanted")
     if not np.isfinite(mean).all():
         raise TableError(f"`{source}` holds NaN or infinite values")
     return mean.astype(np.float64)

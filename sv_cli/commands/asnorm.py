@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from sv_cli.atomic import refuse_overwrite
+from sv_cli.commands.calibrate import ScoreColumns
 from sv_cli.commands.score import InnerProduct
 from sv_cli.commands.skipping import AllowMissing, Force, MaxSkipped, finish
 
@@ -49,6 +50,7 @@ def asnorm(
         str | None, typer.Option(help="Take statistics from here; only new keys are computed.")
     ] = None,
     inner_product: InnerProduct = False,
+    columns: ScoreColumns = None,
     allow_missing: AllowMissing = False,
     max_skipped: MaxSkipped = 0,
     force: Force = False,
@@ -68,9 +70,8 @@ def asnorm(
     """
     from sv_cli.backend import asnorm_job as job
 
-    outputs = [name for name in (out, stats) if name is not None and name != "-"]
-    refuse_overwrite(*outputs, force=force)
-    files = job.NormFiles(scores, enroll, test, cohort, out, stats, use_stats)
+    refuse_overwrite(out, *([] if stats is None else [stats]), force=force)
+    files = job.NormFiles(scores, enroll, test, cohort, out, stats, use_stats, columns)
     averages = job.Averages(spk2utt, utt2spk, enroll_spk2utt)
     options = job.NormOptions(
         method, top_n, selection, submean, averages, allow_missing, inner_product

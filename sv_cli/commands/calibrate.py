@@ -10,8 +10,19 @@ from sv_cli.commands.skipping import Force, finish
 Trials = Annotated[str, typer.Argument(help="Trial list with labels.")]
 Scores = Annotated[str, typer.Argument(help="Score table.")]
 Out = Annotated[str, typer.Argument(help="Output; `-` is stdout.")]
+ScoreColumns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        help="Order of the columns of score tables, as `enroll,test,score` or "
+        "`enroll,test,score,label` [default: recognised].",
+    ),
+]
 Prior = Annotated[
-    float, typer.Option("--p-target", min=0, max=1, help="Target prior that the fit is made for.")
+    float,
+    typer.Option(
+        "--p-target", min=1e-6, max=1 - 1e-6, help="Target prior that the fit is made for."
+    ),
 ]
 Embeddings = Annotated[
     str | None,
@@ -31,6 +42,7 @@ def train(
     ] = "logistic",
     p_target: Prior = 0.5,
     embeddings: Embeddings = None,
+    columns: ScoreColumns = None,
     force: Force = False,
 ) -> None:
     r"""Learn to turn scores into log-likelihood ratios (nats).
@@ -47,7 +59,13 @@ def train(
 
     refuse_overwrite(model, force=force)
     done = train_calibration(
-        trials, scores, model, method=method, p_target=p_target, embeddings=embeddings
+        trials,
+        scores,
+        model,
+        method=method,
+        p_target=p_target,
+        embeddings=embeddings,
+        columns=columns,
     )
     finish(f"fitted on {done} trials", done=done)
 
@@ -57,6 +75,7 @@ def apply(
     scores: Scores,
     out: Out = "-",
     embeddings: Embeddings = None,
+    columns: ScoreColumns = None,
     force: Force = False,
 ) -> None:
     r"""Turn scores into log-likelihood ratios (nats).
@@ -73,7 +92,7 @@ def apply(
     from sv_cli.backend.score_jobs import apply_calibration
 
     refuse_overwrite(out, force=force)
-    done = apply_calibration(model, scores, out, embeddings=embeddings)
+    done = apply_calibration(model, scores, out, embeddings=embeddings, columns=columns)
     finish(f"wrote {done} scores", done=done)
 
 
@@ -89,6 +108,7 @@ def threshold(
         ),
     ] = "eer",
     embeddings: Embeddings = None,
+    columns: ScoreColumns = None,
     force: Force = False,
 ) -> None:
     r"""Choose a threshold on labelled trials and record the error rates to expect of it.
@@ -106,7 +126,7 @@ def threshold(
     from sv_cli.backend.score_jobs import make_threshold
 
     refuse_overwrite(out, force=force)
-    done = make_threshold(trials, scores, out, at=at, embeddings=embeddings)
+    done = make_threshold(trials, scores, out, at=at, embeddings=embeddings, columns=columns)
     finish(f"chosen on {done} trials", done=done)
 
 
@@ -115,6 +135,7 @@ def decide(
     scores: Scores,
     out: Out = "-",
     embeddings: Embeddings = None,
+    columns: ScoreColumns = None,
     force: Force = False,
 ) -> None:
     r"""Accept or reject each trial: `enroll test accept|reject`.
@@ -133,5 +154,7 @@ def decide(
     from sv_cli.backend.score_jobs import decide_trials
 
     refuse_overwrite(out, force=force)
-    accepted, rejected = decide_trials(threshold, scores, out, embeddings=embeddings)
+    accepted, rejected = decide_trials(
+        threshold, scores, out, embeddings=embeddings, columns=columns
+    )
     finish(f"accepted {accepted} trials, rejected {rejected}", done=accepted + rejected)

@@ -52,8 +52,9 @@ def validate(
 def fix(directories: Directories) -> None:
     r"""Mend data directories in place: sorted, unique, the same utterances in every table.
 
-    The tables before are kept in DIR/.backup. Utterances that a table lacks are dropped and
-    counted; incomplete utt2dur and utt2num_frames are put aside instead.
+    The tables before are kept in DIR/.backup, or in DIR/.backup.2 and so on. Utterances that a
+    table lacks are dropped and counted; incomplete utt2dur and utt2num_frames are put aside
+    instead.
 
     \b
     Examples:

@@ -8,6 +8,7 @@ import typer
 
 from sv_cli import logs
 from sv_cli.atomic import refuse_overwrite
+from sv_cli.commands.calibrate import ScoreColumns
 from sv_cli.commands.skipping import Force, MaxSkipped, finish
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def evaluate(
     plot_bayes: Annotated[
         str | None, typer.Option(help="Draw Bayes error over the prior (scores as nats).")
     ] = None,
+    columns: ScoreColumns = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Leave out trials without a score.")
     ] = False,
@@ -90,7 +92,7 @@ def evaluate(
     rates, tables = tuple(far or ()), tuple(utt2spk or ())
     wanted = parse_points(points)
     options = EvaluationOptions(wanted, rates, kaldi_eer, cond, bootstrap, seed, tables)
-    scored = read_scored_trials(trials, scores, allow_missing=allow_missing)
+    scored = read_scored_trials(trials, scores, allow_missing=allow_missing, columns=columns)
     reports = evaluate_systems(scored, options)
     _plot(scored, wanted, plots)
     _print(scored, reports, "json" if as_json else form)

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from sv_cli.features.making import Made
     from sv_cli.features.settings import VadSettings
 
-Data = Annotated[str, typer.Argument(help="Data directory, `scp:wav.scp` or `ark:wav.ark`.")]
+Data = Annotated[
+    str,
+    typer.Argument(
+        help="Data directory, `scp:wav.scp`, `ark:wav.ark`, a recording, or a list of paths."
+    ),
+]
 AudioRoot = Annotated[
     str | None,
     typer.Option(

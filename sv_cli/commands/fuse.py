@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from sv_cli.atomic import refuse_overwrite
-from sv_cli.commands.calibrate import Prior, Trials
+from sv_cli.commands.calibrate import Prior, ScoreColumns, Trials
 from sv_cli.commands.skipping import Force, finish
 
 CvFolds = Annotated[
@@ -35,6 +35,7 @@ def train(
     cv_scores: CvScores = None,
     seed: Seed = 0,
     utt2spk: Utt2spk = None,
+    columns: ScoreColumns = None,
     force: Force = False,
 ) -> None:
     r"""Learn to weigh the scores of several systems into one log-likelihood ratio (nats).
@@ -54,7 +55,9 @@ def train(
 
     refuse_overwrite(model, *([cv_scores] if cv_scores else []), force=force)
     validation = CrossValidation(cv_folds, seed, tuple(utt2spk or ()), cv_scores)
-    done = train_fusion(trials, scores, model, p_target=p_target, validation=validation)
+    done = train_fusion(
+        trials, scores, model, p_target=p_target, validation=validation, columns=columns
+    )
     finish(f"fitted {len(scores)} systems on {done} trials", done=done)
 
 
@@ -67,6 +70,7 @@ def apply(
             help="Score tables in the order of training; one more is the output.",
         ),
     ],
+    columns: ScoreColumns = None,
     force: Force = False,
 ) -> None:
     r"""Fuse the scores of several systems, joined by key.
@@ -84,7 +88,7 @@ def apply(
 
     sources, out = split_output(model, scores)
     refuse_overwrite(out, force=force)
-    done = apply_fusion(model, sources, out)
+    done = apply_fusion(model, sources, out, columns=columns)
     finish(f"wrote {done} scores", done=done)
 
 
@@ -98,6 +102,7 @@ def mean(
     weights: Annotated[
         str, typer.Option("--weights", help="Of the tables, as `2,1,1`; all alike by default.")
     ] = "",
+    columns: ScoreColumns = None,
     force: Force = False,
 ) -> None:
     r"""Average the scores of several systems, joined by key, without labels to learn from.
@@ -117,5 +122,5 @@ def mean(
 
     *sources, out = scores
     refuse_overwrite(out, force=force)
-    done = average_scores(sources, out, weights=weights)
+    done = average_scores(sources, out, weights=weights, columns=columns)
     finish(f"wrote {done} scores", done=done)

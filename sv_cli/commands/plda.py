@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from sv_cli.atomic import refuse_overwrite
+from sv_cli.atomic import refuse_overwrite, refuse_same_output
 from sv_cli.backend.plda_settings import AdaptSettings, LengthNorm, PldaSettings
 from sv_cli.commands.skipping import AllowMissing, Force, MaxSkipped, finish
 from sv_cli.settings.flags import settings_flags
@@ -52,6 +52,8 @@ def train(
     """
     from sv_cli.backend import plda_front, plda_jobs
 
+    writes_lda = lda is not None and settings.lda_dim is not None
+    refuse_same_output(plda, *([lda] if lda is not None and writes_lda else []))
     plda_front.refuse_overwrite_plda(plda, force=force)
     sources = plda_jobs.Training(spk2utt, embeddings, mean, lda)
     groups = plda_jobs.train(sources, plda, settings, text=text, allow_missing=allow_missing)

@@ -6,7 +6,7 @@ import typer
 
 from sv_cli import logs
 from sv_cli.atomic import refuse_overwrite
-from sv_cli.commands.calibrate import Out, Prior, Scores, Trials
+from sv_cli.commands.calibrate import Out, Prior, ScoreColumns, Scores, Trials
 from sv_cli.commands.feature_run import AudioRoot
 from sv_cli.commands.fuse import CvFolds, CvScores, Seed, Utt2spk
 from sv_cli.commands.skipping import Force, MaxSkipped, finish
@@ -23,8 +23,18 @@ def measure(
     stats: Annotated[
         str | None, typer.Option(help="What `asnorm --stats` wrote: cohort_mean, cohort_std.")
     ] = None,
+    cohort: Annotated[
+        str | None,
+        typer.Option(
+            help="Cohort embeddings: cohort_mean, cohort_std of inner products, as speaker-net."
+        ),
+    ] = None,
+    top_n: Annotated[
+        int, typer.Option(min=2, help="With --cohort: highest inner products that are kept.")
+    ] = 300,
     submean: Annotated[
-        str | None, typer.Option(help="Subtract this mean before the magnitude is taken.")
+        str | None,
+        typer.Option(help="Subtract this mean from the embeddings and from the cohort."),
     ] = None,
     table: Annotated[
         list[str] | None,
@@ -51,13 +61,16 @@ def measure(
     r"""Measure the quality of utterances.
 
     A data directory gives `duration` (s), and `speech_duration` (s) where it has a vad.scp;
-    embeddings give their `magnitude`; `--snr` estimates the signal-to-noise ratio by WADA (Kim and
-    Stern 2008). The table has a header line `utt MEASURE...`.
+    embeddings give their `magnitude`, and with `--cohort` mean and deviation of their highest inner
+    products with a cohort (those of `--stats` are of cosines); `--snr` estimates the
+    signal-to-noise ratio by WADA (Kim and Stern 2008). The table has a header line
+    `utt MEASURE...`.
 
     \b
     Examples:
       $ svtool qmf measure data/eval emb/eval out/eval.quality --stats scores/eval.stats
       $ svtool qmf measure data/eval emb/eval - --submean emb/train --snr | head -n 3
+      $ svtool qmf measure data/eval emb/eval out/inner.quality --cohort emb/cohort --top-n 4
 
     \b
     See also: qmf train, asnorm
@@ -72,7 +85,7 @@ def measure(
     refuse_overwrite(out, force=force)
     tables = parse_tables(table or [])
     columns = _snr(sources, audio_root, allow_missing=allow_missing) if snr else {}
-    options = (stats, submean, tables, frame_shift, spk2utt, columns, allow_missing)
+    options = (stats, cohort, top_n, submean, tables, frame_shift, spk2utt, columns, allow_missing)
     quality, skipped = measure_quality(QualitySources(sources, *options))
     write_quality(out, quality)
     done, names = len(quality.ids), ", ".join(quality.measures)
@@ -116,6 +129,7 @@ def train(
     cv_scores: CvScores = None,
     seed: Seed = 0,
     utt2spk: Utt2spk = None,
+    columns: ScoreColumns = None,
     force: Force = False,
 ) -> None:
     r"""Learn to weigh a score and the quality of both sides into a log-likelihood ratio (nats).
@@ -137,7 +151,9 @@ def train(
     files = (trials, scores, quality, model)
     fitting = QmfFitting(p_target, ridge)
     validation = CrossValidation(cv_folds, seed, tuple(utt2spk or ()), cv_scores)
-    done = train_qmf(*files, features=features, fitting=fitting, validation=validation)
+    done = train_qmf(
+        *files, features=features, fitting=fitting, validation=validation, columns=columns
+    )
     finish(f"fitted on {done} trials", done=done)
 
 
@@ -146,6 +162,7 @@ def apply(
     scores: Scores,
     quality: QualityTable,
     out: Out = "-",
+    columns: ScoreColumns = None,
     force: Force = False,
 ) -> None:
     r"""Weigh the quality of both sides into scores.
@@ -161,7 +178,7 @@ def apply(
     from sv_cli.backend.score_jobs import apply_qmf_model
 
     refuse_overwrite(out, force=force)
-    done = apply_qmf_model(model, scores, quality, out)
+    done = apply_qmf_model(model, scores, quality, out, columns=columns)
     finish(f"wrote {done} scores", done=done)
 
 

@@ -1,5 +1,6 @@
 """`svtool score`."""
 
+import math
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -88,6 +89,8 @@ def score(
         raise SettingsError(
             "`--top-k`, `--threshold`, `--device` and `--precision` belong to `--dense`"
         )
+    if threshold is not None and not math.isfinite(threshold):
+        raise SettingsError(f"`--threshold {threshold}` is no finite number")
     average = _average(length_norm=length_norm, score_mean=score_mean)
     from sv_cli.backend import score_job
     from sv_cli.backend.sides import SideOptions

@@ -8,13 +8,6 @@ from pathlib import Path
 from sv_cli import logs
 from sv_cli.errors import TableError, name_some
 
-# What libsndfile reads; other files are left out with a count.
-AUDIO_SUFFIXES = frozenset(
-    f".{name}"
-    for names in ("wav flac ogg oga opus mp3", "sph nist aiff aif aifc au snd w64 rf64 caf")
-    for name in names.split()
-)
-
 
 def walk(source: Path) -> Iterator[str]:
     """Yield paths relative to `source`, sorted; links are followed once, hidden names left out."""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from sv_cli import logs
+from sv_cli.audio.suffixes import AUDIO_SUFFIXES
 from sv_cli.corpora.corpus import Corpus, Job, Prepared
-from sv_cli.corpora.files import AUDIO_SUFFIXES, walk
+from sv_cli.corpora.files import walk
 from sv_cli.errors import SettingsError, TableError, name_some
 from sv_cli.settings.model import Settings
 

@@ -12,6 +12,7 @@ from sv_cli.tables.datadir import DataDir
 from sv_cli.tables.datadir_edit import combine
 from sv_cli.tables.datadir_signal import (
     at_speed,
+    check_copy_names,
     play_command,
     speed_prefix,
     with_copies,
@@ -107,6 +108,8 @@ def perturb_speed(
 
     Without `write_audio` the recordings are pipes that play them as they are read.
     """
+    if not only_copies:
+        check_copy_names(data, factors)
     sources, changes, pipes = {}, {}, {}
     for factor in factors:
         for name, rx in data.wav.items():

@@ -11,8 +11,9 @@ from typing import Literal
 from pydantic import Field
 
 from sv_cli import logs
+from sv_cli.audio.suffixes import AUDIO_SUFFIXES
 from sv_cli.corpora.corpus import Corpus, Job, Prepared
-from sv_cli.corpora.files import AUDIO_SUFFIXES, walk
+from sv_cli.corpora.files import walk
 from sv_cli.corpora.listing import Listed, measure_parts, write_data_dir
 from sv_cli.corpora.trial_lists import (
     ListOptions,

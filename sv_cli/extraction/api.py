@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from sv_cli.audio.read import read_waveform
+from sv_cli.audio.read import INTEGER_PEAK, read_waveform
 from sv_cli.audio.resample import resample
 from sv_cli.checkpoints.foreign.conversion import import_published
 from sv_cli.checkpoints.hub import SCHEME
@@ -18,6 +18,7 @@ from sv_cli.extraction.crops import describe_embeddings
 from sv_cli.extraction.device import choose_device
 from sv_cli.extraction.extractor import Embedding, Extractor
 from sv_cli.extraction.settings import ExtractSettings
+from sv_cli.extraction.verification import Verdict, verify
 
 
 class SpeakerModel:
@@ -131,6 +132,45 @@ class SpeakerModel:
         norms = float(np.linalg.norm(vectors[0]) * np.linalg.norm(vectors[1]))
         return float(vectors[0] @ vectors[1]) / norms if norms else 0.0
 
+    def verify(
+        self,
+        enroll: str | PathLike[str],
+        test: str | PathLike[str],
+        *,
+        threshold: float | str | PathLike[str] | None = None,
+        calibration: str | PathLike[str] | None = None,
+        p_target: float = 0.5,
+    ) -> Verdict:
+        """Return whether two recordings are of one speaker, as `svtool verify` does.
+
+        Parameters
+        ----------
+        enroll, test : str or path
+            Recordings.
+        threshold : float, str or path, optional
+            A number, or a file of `svtool calibrate threshold`; otherwise that of `p_target` for
+            calibrated scores, or the one that was published with the weights.
+        calibration : str or path, optional
+            File of `svtool calibrate train`: the score becomes a log-likelihood ratio in nats.
+        p_target : float
+            Prior of the same speaker, with `calibration`.
+
+        Returns
+        -------
+        Verdict
+            `score`, `same` (None where no threshold is known), `threshold`, `threshold_source`.
+
+        Raises
+        ------
+        AudioError
+            When a recording cannot be read or embedded.
+        SettingsError, TableError
+            When the threshold is no number, or a file is of another kind or another model.
+        """
+        return verify(
+            self, enroll, test, threshold=threshold, calibration=calibration, p_target=p_target
+        )
+
     def _embed(self, waveform: NDArray[np.float32]) -> Embedding:
         if self._extractor.frontend.num_frames(len(waveform)) == 0:
             raise AudioError(f"{len(waveform)} samples are too few for a frame")
@@ -182,4 +222,9 @@ def _check_samples(waveform: ArrayLike) -> NDArray[np.float32]:
         )
     if not np.isfinite(samples).all():
         raise AudioError("samples hold NaN or infinity")
+    if samples.size and (peak := float(np.abs(samples).max())) > INTEGER_PEAK:
+        raise AudioError(
+            f"samples up to {peak:g}, where [-1, 1] is the scale",
+            hint="divide 16-bit integers by 32768",
+        )
     return np.ascontiguousarray(samples, np.float32)

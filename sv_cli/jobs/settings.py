@@ -1,8 +1,9 @@
 """Settings of `svtool score-job`; free of torch, so that commands may show them."""
 
+import math
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sv_cli.extraction.settings import ExtractSettings
 from sv_cli.settings.model import Settings
@@ -60,3 +61,10 @@ class JobSettings(Settings):
     extract: ExtractSettings = Field(
         default=ExtractSettings(), description="How embeddings are computed, as in `extract`."
     )
+
+    @field_validator("threshold")
+    @classmethod
+    def _check_threshold(cls, value: float | str | None) -> float | str | None:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{value} accepts or rejects every row; give a finite number")
+        return value

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 
-from sv_cli.logs import format_table
+from sv_cli.logs import format_table, printable
 from sv_cli.metrics.report import Report
 
 Row = list[str]
@@ -24,9 +24,9 @@ def result_table(reports: Sequence[Report]) -> tuple[Row, list[Row]]:
 
 
 def _row(one: Report, by_condition: bool) -> Row:
-    row = [one.name]
+    row = [printable(one.name)]
     if by_condition:
-        row.append((one.condition or "all") + (" *" if one.completed else ""))
+        row.append(printable(one.condition or "all") + (" *" if one.completed else ""))
     row += [str(one.num_target), str(one.num_nontarget)]
     row.append(_percent(one.eer) + _interval(one, "eer", _percent))
     row += [_percent(one.kaldi_eer)] if one.kaldi_eer is not None else []
@@ -43,8 +43,8 @@ def threshold_table(reports: Sequence[Report]) -> tuple[Row, list[Row]]:
     """Return header and rows of the thresholds and the error rates that they have."""
     header = ["system", "threshold at", "threshold", "P_miss %", "P_fa %"]
     rows = [
-        [one.name, each.at, _score(each.threshold), _percent(each.p_miss), _percent(each.p_fa)]
-        for one in reports
+        [name, each.at, _score(each.threshold), _percent(each.p_miss), _percent(each.p_fa)]
+        for name, one in ((printable(one.name), one) for one in reports)
         if one.condition is None
         for each in one.thresholds
     ]
@@ -81,10 +81,15 @@ def latex(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 LAYOUTS: dict[str, Layout] = {"text": text, "markdown": markdown, "latex": latex}
 
 
+_LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%_#$"}
+    | {"{": r"\{", "}": r"\}", "\\": r"\textbackslash{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+)
+
+
 def _escape_latex(cell: str) -> str:
-    for character in "&%_#$":
-        cell = cell.replace(character, "\\" + character)
-    return cell
+    return cell.translate(_LATEX)
 
 
 def _percent(value: float) -> str:

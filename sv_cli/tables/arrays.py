@@ -314,6 +314,23 @@ def read_array(rx: str) -> Array:
     return array.copy() if cut is None else cut_range(array, cut, f"`{name}`").copy()
 
 
+def read_npy(path: str) -> Array:
+    """Return the array of a `.npy` file; pickled objects are refused.
+
+    Raises
+    ------
+    TableError
+        When there is no such file, or it is no array of numbers.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise TableError(f"cannot read `{path}` as a NumPy array: {error}") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        raise TableError(f"`{path}` is not an array of numbers")
+    return array
+
+
 def write_array(path: str, array: ArrayLike, *, text: bool = False) -> None:
     """Write one matrix or vector to a file without keys, as Kaldi's mean.vec and lda.mat."""
     values = as_kaldi_array(array, f"`{path}`")

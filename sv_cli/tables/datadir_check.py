@@ -1,5 +1,6 @@
 """What is wrong with a data directory: all problems at once, each with its line and remedy."""
 
+import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -203,7 +204,8 @@ def _sound_durations(values: list[bytes]) -> bool:
     if not joined.isascii() or b"_" in joined or b"nan" in joined.lower():
         return False
     try:
-        return min(map(float, values)) > 0
+        numbers = list(map(float, values))
+        return min(numbers) > 0 and max(numbers) < math.inf
     except ValueError:  # what is no number, or nothing at all
         return False
 
@@ -219,7 +221,9 @@ _SOUND: Mapping[str, Callable[[list[bytes]], bool]] = {
 
 def _check_duration(value: str) -> str | None:
     number = parse_number(value)
-    return None if number and number > 0 else f"duration `{value}` is not above 0 seconds"
+    if number is not None and 0 < number < math.inf:
+        return None
+    return f"duration `{value}` is not above 0 seconds and finite"
 
 
 def _check_count(value: str) -> str | None:

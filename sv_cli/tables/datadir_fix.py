@@ -3,6 +3,7 @@
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from sv_cli import logs
@@ -37,7 +38,8 @@ class Fixed:
 def fix(path: str | Path) -> Fixed:
     """Mend a directory in place: sorted, unique, the same utterances everywhere.
 
-    The files before are kept in `.backup`. Of lines with the same key the first stays.
+    The files before are kept in `.backup`, or in `.backup.2` and so on where that exists. Of lines
+    with the same key the first stays.
 
     Raises
     ------
@@ -148,9 +150,18 @@ def _intersect(tables: dict[str, dict[str, str]], result: Fixed) -> None:
             del tables[name]
 
 
+def _make_backup(path: Path) -> Path:
+    """Create the first of `.backup`, `.backup.2`, ... that does not exist: none is overwritten."""
+    for number in count(1):
+        backup = path / (_BACKUP if number == 1 else f"{_BACKUP}.{number}")
+        with suppress(FileExistsError):
+            backup.mkdir()
+            return backup
+    raise AssertionError
+
+
 def _write(path: Path, tables: dict[str, dict[str, str]]) -> None:
-    backup = path / _BACKUP
-    backup.mkdir(exist_ok=True)
+    backup = _make_backup(path)
     for entry in list(path.iterdir()):
         if entry.is_file() and keyed_by(entry.name):
             shutil.copy2(entry, backup / entry.name)

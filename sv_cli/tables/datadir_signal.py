@@ -1,11 +1,11 @@
 """Data directories of which the signal changes: played at another speed, at another rate."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sv_cli.errors import TableError
+from sv_cli.errors import TableError, name_some
 from sv_cli.tables.datadir import DataDir
 from sv_cli.tables.datadir_check import keyed_by
 from sv_cli.tables.datadir_edit import copy, restrict
@@ -25,6 +25,18 @@ def without_features(data: DataDir) -> DataDir:
     """Return the directory without the tables that hold only for its signal as it is."""
     extra = {name: table for name, table in data.extra.items() if name not in _OF_THE_SIGNAL}
     return replace(data, feats=None, vad=None, extra=extra)
+
+
+def check_copy_names(data: DataDir, factors: Sequence[float]) -> None:
+    """Raise when a speaker or utterance has the name that a copy of another one will have."""
+    for what, names in (("speakers", data.spk2utt), ("utterances", data.utt2spk)):
+        wanted = [speed_prefix(factor) + name for factor in factors for name in names]
+        merged = [name for name in wanted if name in names]
+        if merged:
+            raise TableError(
+                f"{len(merged)} {what} have the name of a copy already: {name_some(merged)}",
+                hint="was it perturbed before? `--only-copies` leaves the originals out",
+            )
 
 
 def at_speed(data: DataDir, factor: float) -> DataDir:

@@ -1,6 +1,7 @@
 """Lists of the same pairs joined by key: side by side where their order agrees, else in memory."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from sv_cli import logs
 from sv_cli.errors import TableError
 from sv_cli.tables import pair_stream
 from sv_cli.tables.pair_stream import PairChunk, PairStream, concatenate
-from sv_cli.tables.scores import Scores, join
+from sv_cli.tables.scores import Scores, check_labels, join
 from sv_cli.tables.trials import Trials
 
 MOST_ROWS_IN_MEMORY = 1 << 26  # 67 million, about 9 GB
@@ -42,7 +43,8 @@ def iterate_joined(
     Raises
     ------
     TableError
-        When a list lacks pairs or has others: names it, the first five, and the count.
+        When a list lacks pairs, has others, or has labels that differ from those of `first`: names
+        it, the first five, and the count.
     """
     num_done = 0
     while True:
@@ -53,6 +55,10 @@ def iterate_joined(
         if not len(chunk):
             return
         num_done += len(chunk)
+        for other, part in zip(others, parts, strict=True):
+            if part.target is not None:
+                with _naming(other.source):
+                    check_labels(Trials.of_chunk(first.ids, chunk), part.target)
         yield chunk, [part.scores for part in parts]
     named = ", ".join(f"`{other.source}`" for other in others)
     logs.info(
@@ -85,7 +91,14 @@ def _rest(stream: PairStream, taken: PairChunk) -> PairChunk:
 
 
 def _join(trials: Trials, scores: Scores, source: str, allow_missing: bool) -> Floats:
-    try:
+    with _naming(source):
         return join(trials, scores, allow_missing=allow_missing)
-    except TableError as error:  # which of several tables
+
+
+@contextmanager
+def _naming(source: str) -> Iterator[None]:
+    """Put the name of the table, one of several, before the message of an error."""
+    try:
+        yield
+    except TableError as error:
         raise TableError(f"`{source}`: {error.message}", hint=error.hint) from error

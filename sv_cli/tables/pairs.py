@@ -22,6 +22,9 @@ class Interner:
         self._numbers.default_factory = self._numbers.__len__
         self._ids: list[str] = []
 
+    def __contains__(self, token: bytes) -> bool:
+        return token in self._numbers
+
     def number(self, tokens: list[bytes]) -> Ids:
         """Return the number of each id."""
         return np.fromiter(map(self._numbers.__getitem__, tokens), np.int32, len(tokens))

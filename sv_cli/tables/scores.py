@@ -1,6 +1,8 @@
 """Score tables: `enroll test score`, joined with trials by key, never by line number.
 
-VoxSRC's `score enroll test` and the fourth column of WeSpeaker (a label) are recognised and said.
+VoxSRC's `score enroll test`, WeSpeaker's `enroll test score label` and 3D-Speaker's
+`enroll test label score` are recognised and reported. Numeric ids can make the order ambiguous;
+such a table needs its columns named.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv_cli import logs
-from sv_cli.errors import TableError
+from sv_cli.errors import SettingsError, TableError
 from sv_cli.tables.pair_stream import Columns, PairChunk, PairIds, PairStream, concatenate
 from sv_cli.tables.pairs import Block, Ids, name_pairs, pair_codes, read_column_blocks
 from sv_cli.tables.specifier import open_output
@@ -78,42 +80,103 @@ class Scores:
 
 @dataclass(frozen=True)
 class _Format:
-    name: str
+    """Which column of a score table contains what."""
+
     enroll: int
     test: int
     score: int
     label: int | None = None
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns in their order."""
+        places = {
+            self.enroll: "enroll",
+            self.test: "test",
+            self.score: "score",
+            self.label: "label",
+        }
+        return [places[at] for at in range(3 if self.label is None else 4)]
 
-_KALDI = _Format("enroll test score", 0, 1, 2)
-_VOXSRC = _Format("score enroll test", 1, 2, 0)
-_WESPEAKER = _Format("enroll test score label", 0, 1, 2, 3)
+
+_KALDI = _Format(0, 1, 2)
+_VOXSRC = _Format(1, 2, 0)
+_WESPEAKER = _Format(0, 1, 2, 3)
+_3DSPEAKER = _Format(0, 1, 3, 2)
+_REMEDY = "name the columns: `--columns enroll,test,score`, in the order of the table"
 
 
-def read_scores(source: str) -> Scores:
-    """Return a score table in any of the formats; another than `enroll test score` is said.
+def parse_columns(text: str) -> _Format:
+    """Return the format that `enroll,test,score` names; a `label` column may be added.
+
+    Columns after the named ones are ignored.
+
+    Raises
+    ------
+    SettingsError
+        When the text is not an order of enroll, test, score and at most one label.
+    """
+    names = text.split(",")
+    if sorted(names) not in (["enroll", "score", "test"], ["enroll", "label", "score", "test"]):
+        raise SettingsError(
+            f"`--columns {text}` is not an order of enroll, test and score",
+            hint="for example `enroll,test,score` or `enroll,test,score,label`",
+        )
+    label = names.index("label") if "label" in names else None
+    return _Format(names.index("enroll"), names.index("test"), names.index("score"), label)
+
+
+def is_default_order(columns: str | None) -> bool:
+    """Return whether the columns may be `enroll test score`: named so, or not named."""
+    return columns is None or parse_columns(columns) == _KALDI
+
+
+def read_scores(source: str, *, columns: str | None = None) -> Scores:
+    """Return a score table; a format other than `enroll test score` is logged.
+
+    Parameters
+    ----------
+    source : str
+    columns : str or None
+        The order of the columns, `enroll,test,score`; None to recognise it.
 
     Raises
     ------
     TableError
-        Names `file:line` of a bad line or a score that is no number, and pairs that stand twice.
+        Names `file:line` of a bad line or a score that is no number, repeated pairs, and a table
+        whose columns can be read in two ways.
     """
-    stream = iterate_scores(source, finite=False)
+    stream = iterate_scores(source, finite=False, columns=columns)
     return Scores.of_chunk(stream.ids, concatenate(list(stream)))
 
 
-def iterate_scores(source: str, *, ids: PairIds | None = None, finite: bool = True) -> PairStream:
-    """Return a score table as a stream; see `read_scores`. Infinite scores are refused."""
-    return PairStream(source, _columns(source), ids, finite=finite)
+def iterate_scores(
+    source: str,
+    *,
+    ids: PairIds | None = None,
+    finite: bool = True,
+    columns: str | None = None,
+) -> PairStream:
+    """Return a score table as a stream; see `read_scores`. Infinite scores are refused.
+
+    Where `ids` contains the ids of trials, they settle an order that is ambiguous otherwise.
+    """
+    form = None if columns is None else parse_columns(columns)
+    known = ids or PairIds()
+    return PairStream(source, _columns(source, known, form), known, finite=finite)
 
 
-def _columns(source: str) -> Iterator[Columns]:
-    form: _Format | None = None
-    for block in read_column_blocks(source, allowed=set(range(3, _MOST_FIELDS + 1)), what="scores"):
+def _columns(source: str, ids: PairIds, form: _Format | None) -> Iterator[Columns]:
+    least = len(form.names) if form else 3
+    num_fields = set(range(least, _MOST_FIELDS + 1))
+    numeric_ids: int | None = None
+    for block in read_column_blocks(source, allowed=num_fields, what="scores"):
         if form is None:
-            form = _recognise(block, source)
+            form, numeric_ids = _recognise(block, source, ids)
             if form is not _KALDI:
-                logs.info(f"`{source}`: scores in the format `{form.name}`")
+                logs.info(f"`{source}`: scores in the format `{' '.join(form.names)}`")
+        if numeric_ids is not None:
+            _check_numeric_ids(block, numeric_ids, source)
         numbers = _numbers(block, form.score, source)
         target = None if form.label is None else _labels(block, form.label, source)
         yield Columns(block.columns[form.enroll], block.columns[form.test], numbers, target)
@@ -189,7 +252,8 @@ def join(trials: Trials, scores: Scores, *, allow_missing: bool = False) -> NDAr
     Raises
     ------
     TableError
-        When trials have no score, or scores no trial: names the first five, and the count.
+        When trials have no score, scores no trial, or both have labels that differ: names the
+        first five, and the count.
     """
     num_test = len(trials.test_ids)
     wanted = trials.codes()
@@ -198,6 +262,7 @@ def join(trials: Trials, scores: Scores, *, allow_missing: bool = False) -> NDAr
     found = pair_codes(enroll, test, num_test)
     found[(enroll < 0) | (test < 0)] = -1
     if np.array_equal(found, wanted):  # written in the order of the trials: nothing to look up
+        check_labels(trials, scores.target)
         return scores.score.copy()
     by_pair, by_found = np.argsort(wanted), np.argsort(found)
     wanted, found = wanted[by_pair], found[by_found]
@@ -213,27 +278,115 @@ def join(trials: Trials, scores: Scores, *, allow_missing: bool = False) -> NDAr
     given[trial] = True
     if not (allow_missing or given.all()):
         _refuse_missing(trials, np.flatnonzero(~given))
+    if trials.target is not None and scores.target is not None:
+        labels = trials.target.copy()
+        labels[trial] = scores.target[by_found]
+        check_labels(trials, labels)
     return result
 
 
-def _recognise(block: Block, source: str) -> _Format:
-    columns = block.columns
-    first, third = parse_number(columns[0][0]), parse_number(columns[2][0])
-    if len(columns) > 3:
-        if third is not None and set(columns[3]) <= set(_LABELS):
-            return _WESPEAKER
-        raise TableError(
-            f"`{source}:{block.first_line}`: {len(columns)} fields in scores, expected "
-            "`enroll test score`",
-            hint="a fourth field may only be a label: target, nontarget, 1 or 0",
-        )
-    if third is not None and (first is None or _all_numbers(columns[2])):
-        return _KALDI
-    if first is not None:
-        return _VOXSRC
+def check_labels(trials: Trials, labels: NDArray[np.bool_] | None) -> None:
+    """Raise when labels of a score table, in the order of the trials, differ from the trials'."""
+    if labels is None or trials.target is None or np.array_equal(labels, trials.target):
+        return
+    rows = np.flatnonzero(labels != trials.target)
+    named = name_pairs(trials.codes()[rows], trials.enroll_ids, trials.test_ids)
     raise TableError(
-        f"`{source}:{block.first_line}`: score `{decode(columns[2][0])}` is not a number"
+        f"{len(rows)} of {len(labels)} labels differ from those of the trials: {named}",
+        hint="one of the two lists is wrong, or `--columns` names the wrong label column",
     )
+
+
+def _recognise(block: Block, source: str, ids: PairIds) -> tuple[_Format, int | None]:
+    """Return the format by the first lines, and a column of numeric ids that it relies on."""
+    columns = block.columns
+    if len(columns) > 3:
+        return _recognise_labels(block, source), None
+    first, third = columns[0], columns[2]
+    if parse_number(first[0]) is None:
+        if parse_number(third[0]) is None:
+            raise TableError(
+                f"`{source}:{block.first_line}`: score `{decode(third[0])}` is not a number"
+            )
+        if not third[0].isdigit():
+            return _KALDI, None
+    known = [form for form in (_KALDI, _VOXSRC) if _has_known_pair(block, form, ids)]
+    if len(known) == 1:
+        return known[0], None
+    fitting = [
+        (form, at)
+        for form, at in ((_KALDI, 0), (_VOXSRC, 2))
+        if _can_be_scores(columns[form.score], columns[at])
+    ]
+    if len(fitting) == 1:
+        form, at = fitting[0]
+        return form, at if _any_number(columns[at]) else None
+    raise TableError(
+        f"`{source}:{block.first_line}`: the score can be `{decode(first[0])}` or "
+        f"`{decode(third[0])}`: there are numbers in both columns",
+        hint=_REMEDY,
+    )
+
+
+def _recognise_labels(block: Block, source: str) -> _Format:
+    """Return the format of a table with labels; WeSpeaker writes more columns after its own."""
+    columns = block.columns
+    fitting = [
+        form
+        for form, label in ((_WESPEAKER, columns[3]), (_3DSPEAKER, columns[2]))
+        if parse_number(columns[form.score][0]) is not None
+        and _LABELS.keys() >= set(label)
+        and (len(columns) == 4 or form is _WESPEAKER)
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise TableError(
+            f"`{source}:{block.first_line}`: columns 3 and 4 of the scores both contain labels",
+            hint="name the columns: `--columns enroll,test,score,label`, in their order",
+        )
+    raise TableError(
+        f"`{source}:{block.first_line}`: {len(columns)} fields in scores, expected "
+        "`enroll test score`",
+        hint="a fourth field may only be a label: target, nontarget, 1 or 0; `--columns` names "
+        "any other order",
+    )
+
+
+def _has_known_pair(block: Block, form: _Format, ids: PairIds) -> bool:
+    pairs = zip(block.columns[form.enroll], block.columns[form.test], strict=True)
+    return any(enroll in ids.enroll and test in ids.test for enroll, test in pairs)
+
+
+def _can_be_scores(column: list[bytes], ids: list[bytes]) -> bool:
+    """Return whether one column is scores and the other ids; a numeric id has digits only."""
+    if not _all_numbers(column):
+        return False
+    if not _any_number(ids):
+        return True
+    digits, other_digits = _all_digits(column), _all_digits(ids)
+    return not digits and (other_digits or not _all_numbers(ids))
+
+
+def _all_digits(column: list[bytes]) -> bool:
+    return all(map(bytes.isdigit, column))
+
+
+def _any_number(column: list[bytes]) -> bool:
+    return any(parse_number(token) is not None for token in column)
+
+
+def _check_numeric_ids(block: Block, column: int, source: str) -> None:
+    """Raise when a column of numeric ids contains a field that looks like a score."""
+    tokens = block.columns[column]
+    if b"".join(tokens).isdigit():
+        return
+    for line, token in enumerate(tokens, start=block.first_line):
+        if not token.isdigit() and parse_number(token) is not None:
+            raise TableError(
+                f"`{source}:{line}`: `{decode(token)}` is in a column of ids and can be a score",
+                hint=_REMEDY,
+            )
 
 
 def _all_numbers(column: list[bytes]) -> bool:

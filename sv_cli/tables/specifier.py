@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from sv_cli.atomic import atomic_open
+from sv_cli.atomic import atomic_open, refuse_same_output
 from sv_cli.errors import SvError, TableError
 
 READ_OPTIONS = frozenset(["o", "no", "s", "ns", "cs", "ncs", "p", "np", "bg", "t", "b"])
@@ -270,6 +270,7 @@ def _output_names(kinds: list[str], rest: str, text: str) -> tuple[str | None, s
         raise TableError(f"`{text}`: expected two names, `ark,scp:ARK,SCP`")
     if ark == "-" or is_pipe(ark):
         raise TableError(f"`{text}`: an scp can only point into a plain archive file")
+    refuse_same_output(ark, scp)
     return ark, scp
 
 

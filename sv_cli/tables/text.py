@@ -99,6 +99,24 @@ def read_floats(source: str, *, what: str = "table") -> dict[str, float]:
     return numbers
 
 
+def read_durations(source: str) -> dict[str, float]:
+    """Return utterance -> duration in seconds (utt2dur).
+
+    Raises
+    ------
+    TableError
+        Names `file:line` of a duration that is negative, infinite, or no number.
+    """
+    durations = read_floats(source, what="utt2dur")
+    for line, (utt, seconds) in enumerate(durations.items(), start=1):
+        if not 0 <= seconds < float("inf"):
+            raise TableError(
+                f"`{source}:{line}`: `{utt}` has a duration of {seconds:g} s",
+                hint="a duration is a finite number, 0 or more",
+            )
+    return durations
+
+
 def read_spk2utt(source: str, *, what: str = "spk2utt") -> dict[str, list[str]]:
     """Return key -> list of one or more fields (spk2utt, enrolment models)."""
     return {key: value.split(" ") for key, value in _read_lists(source, what)}

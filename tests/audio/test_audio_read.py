@@ -229,3 +229,20 @@ def test_a_flac_file_cut_short_is_said(folder, capsys):
     else:
         assert 0 < len(waveform) < len(EXPECTED)
         assert "breaks off" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("length", "channels"), [(300, 1), (4097, 1), (50000, 2)])
+def test_a_flac_header_that_claims_half_the_samples_is_refused(tmp_path, length, channels):
+    draw = np.random.default_rng(3)
+    path = tmp_path / "half.flac"
+    soundfile.write(path, draw.integers(-3000, 3000, (length, channels)).astype(np.int16), 16000)
+    assert len(read_waveform(str(path), channel=0)[0]) == length
+    data = bytearray(path.read_bytes())
+    half = length // 2
+    data[21], data[22:26] = data[21] & 0xF0, half.to_bytes(4, "big")
+    path.write_bytes(data)
+    for rx in (str(path), f"cat {path} |"):
+        with pytest.raises(AudioError, match=f"claims {half} samples, {length - half} more follow"):
+            read_waveform(rx, channel=0)
+    path.write_bytes(data + b"TAG of something else")
+    assert len(read_waveform(str(path), channel=0)[0]) == half

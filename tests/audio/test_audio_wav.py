@@ -158,6 +158,14 @@ BROKEN = {
     "no channels": (wav_bytes(PCM, channels=0), "0 channels"),
     "no rate": (wav_bytes(PCM, rate=0), "at 0 Hz"),
     "text": (b"this is no recording at all", "not readable audio"),
+    "second data chunk": (
+        wav_bytes(PCM, after=listing() + b"data" + struct.pack("<I", 8) + b"x" * 8),
+        "a second data chunk of 8 bytes",
+    ),
+    "float on the scale of int16": (
+        wav_bytes(SAMPLES.astype("<f4").tobytes(), codec=3, bits=32),
+        r"floating-point samples up to 19999, where \[-1, 1\] is the scale",
+    ),
     "unknown codec": (wav_bytes(PCM, codec=0x1234), "not readable audio"),
     "nan": (wav_bytes(np.array([0, np.nan], np.float32).tobytes(), codec=3, bits=32), "not finite"),
     "infinite": (

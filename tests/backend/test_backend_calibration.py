@@ -51,6 +51,13 @@ def test_distances_are_refused(trials):
         fit_calibration(-scores, target)
 
 
+@pytest.mark.parametrize("method", ["logistic", "pav"])
+def test_equal_scores_are_refused(trials, method):
+    scores, target = trials
+    with pytest.raises(TableError, match=r"all \d+ scores are 0.5: there is nothing to calibrate"):
+        fit_calibration(np.full(len(scores), 0.5), target, method=method)
+
+
 def test_files_come_back_as_they_were(trials, tmp_path):
     made = fit_calibration(*trials, method="pav").model_copy(update={"model_hash": "ab" * 32})
     write_score_model(tmp_path / "cal.json", made)

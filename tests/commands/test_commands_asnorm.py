@@ -173,3 +173,23 @@ def test_wespeaker(shared, tmp_path, part, name, options):
     mean = ["--submean", f"ark:{golden / 'train.ark'}"]
     assert run("asnorm", *files, tmp_path / "out", *method, *mean).exit_code == 0
     assert largest_difference(tmp_path / "out", golden / f"{part}.{name}.score") < 2e-5
+
+
+def test_cohort_utterances_in_the_trials_are_counted(world):
+    shared = world.trials[0][0]
+    world.write("own", [shared, *world.cohort_ids[1:]], world.cohort)
+    for method in ("own", "other"):
+        result = asnorm(world, "--top-n", 4, "--selection", method, "--force", cohort="own")
+        assert result.exit_code == 0
+        assert "1 of 8 cohort utterances are in the trials, too: `s00-0`" in result.stderr
+        clean = asnorm(world, "--top-n", 4, "--selection", method, "--force")
+        assert "in the trials, too" not in clean.stderr
+
+
+def test_one_file_for_two_outputs_is_refused_before_any_work(world):
+    (world.folder / "link").symlink_to("out")
+    for stats in (world / "out", world / "link", f"{world.folder}/./out"):
+        result = asnorm(world, "--top-n", 4, "--stats", stats)
+        assert result.exit_code == 2
+        assert "are one file for two outputs" in message(result)
+        assert not (world / "out").exists()

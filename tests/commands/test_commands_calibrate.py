@@ -122,3 +122,75 @@ def test_a_model_of_another_kind_is_refused(folder):
     result = run("decide", folder / "cal.json", folder / "scores")
     assert result.exit_code == 1
     assert "is no threshold model but a calibration model" in result.stderr
+
+
+@pytest.mark.parametrize("prior", ["0", "1", "nan"])
+@pytest.mark.parametrize("method", ["logistic", "pav"])
+def test_a_prior_of_one_class_is_refused_by_the_option(folder, prior, method):
+    files = (folder / "trials", folder / "scores", folder / "c.json")
+    refused = run("calibrate", "train", *files, "--method", method, "--p-target", prior)
+    assert refused.exit_code == 2
+    assert "--p-target" in refused.stderr
+    assert not (folder / "c.json").exists()
+
+
+@pytest.fixture
+def numbered(folder):
+    """The same world with numbers for ids, and integer scores in the order of VoxSRC."""
+    for name in ("trials", "scores"):
+        text = (folder / name).read_text()
+        lines = [line.split() for line in text.splitlines()]
+        rows = [(one.strip("e"), two.strip("t"), last) for one, two, last in lines]
+        if name == "scores":
+            ordered = [f"{1000 + round(100 * float(last))} {one} {two}" for one, two, last in rows]
+        else:
+            ordered = [" ".join(row) for row in rows]
+        (folder / name).write_text("\n".join(ordered) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "eval", "asnorm", "decide", "calibrate train", "calibrate apply", "calibrate threshold",
+        "fuse train", "fuse apply", "fuse mean", "qmf train", "qmf apply",
+    ],
+)  # fmt: skip
+def test_every_command_that_reads_scores_takes_columns(command):
+    assert "--columns" in run(*command.split(), "--help").stdout
+
+
+def test_numeric_ids_need_named_columns_where_no_trials_settle_them(numbered):
+    trials, scores = numbered / "trials", numbered / "scores"
+    made = numbered / "cal.json"
+    assert run("calibrate", "train", trials, scores, made).exit_code == 0
+    assert run("calibrate", "threshold", trials, scores, numbered / "t.json").exit_code == 0
+    assert run("eval", trials, scores).exit_code == 0
+    columns = ("--columns", "score,enroll,test")
+    for command in (
+        ("calibrate", "apply", made, scores),
+        ("decide", numbered / "t.json", scores),
+        ("fuse", "mean", scores, scores, "-"),
+    ):
+        refused = run(*command)
+        assert refused.exit_code == 1
+        assert "--columns enroll,test,score" in refused.stderr
+        done = run(*command, *columns)
+        assert done.exit_code == 0, done.stderr
+        assert done.stdout.splitlines()[1].split()[:2] == scores.read_text().split()[4:6]
+
+
+def test_labels_that_contradict_the_trials_are_refused(folder):
+    rows = [line.split() for line in (folder / "trials").read_text().splitlines()]
+    scores = [line.split()[2] for line in (folder / "scores").read_text().splitlines()]
+    wrong = {"target": "nontarget", "nontarget": "target"}
+    lines = [f"{a} {b} {score} {c}" for (a, b, c), score in zip(rows, scores, strict=True)]
+    first = lines[0].rpartition(" ")
+    lines[0] = f"{first[0]} {wrong[first[2]]}"
+    for name, content in (("ordered", lines), ("turned", lines[::-1])):
+        (folder / name).write_text("\n".join(content) + "\n")
+        for command in (("eval",), ("calibrate", "train")):
+            out = () if command == ("eval",) else (folder / "c.json",)
+            refused = run(*command, folder / "trials", folder / name, *out)
+            assert refused.exit_code == 1
+            assert "1 of 400 labels differ from those of the trials: `e0 t0`" in refused.stderr

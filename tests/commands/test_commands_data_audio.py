@@ -60,6 +60,17 @@ def lines(path: Path) -> list[str]:
     return path.read_text().splitlines()
 
 
+def test_names_of_copies_that_are_taken_are_refused(data: Path, tmp_path: Path) -> None:
+    write(data, "utt2spk", "a-1 a", "a-2 a", "b-1 sp0.9-a")
+    write(data, "spk2utt", "a a-1 a-2", "sp0.9-a b-1")
+    speeds = ("--speeds", "0.9", "--write-audio")
+    result = run("perturb-speed", data, tmp_path / "sp", *speeds)
+    assert result.exit_code == 1
+    assert "1 speakers have the name of a copy already: `sp0.9-a`" in result.stderr
+    assert not (tmp_path / "sp").exists()
+    assert run("perturb-speed", data, tmp_path / "sp", *speeds, "--only-copies").exit_code == 0
+
+
 def test_copies_have_the_tables_that_kaldi_makes(data: Path, tmp_path: Path) -> None:
     assert run("perturb-speed", data, tmp_path / "sp", "--speeds", "0.9").exit_code == 0
     assert lines(tmp_path / "sp" / "utt2spk") == [

@@ -104,6 +104,36 @@ def test_processes_and_pipes_give_the_same_bytes(data):
     assert read_embeddings("flat.ark").info == read_embeddings("one").info
 
 
+def test_a_recording_and_a_list_of_paths_are_keyed_by_their_names(data):
+    run("data", "all")
+    expected = read_arrays("all/xvector.scp")
+    run("wav/03.wav", "one")
+    np.testing.assert_array_equal(read_arrays("one/xvector.scp")["03"], expected["utt03"])
+    Path("list.txt").write_text("wav/03.wav\nwav/07.wav\n")
+    run("list.txt", "two")
+    assert read_embeddings("two").ids == ["03", "07"]
+    for arguments in (["make-fbank", "list.txt", "feats"], ["make-vad", "wav/03.wav", "vad"]):
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 0, done.stderr
+    assert sorted(read_arrays("feats/feats.scp")) == ["03", "07"]
+    assert sorted(read_arrays("vad/vad.scp")) == ["03"]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("wav/03.wav\nother/03.flac\n", "`wav/03.wav` and `other/03.flac` both have the key `03`"),
+        ("a wav/03.wav\n", "list:1`: 2 fields, where a list has one path a line"),
+        (None, "no such file or directory"),
+    ],
+)
+def test_lists_that_cannot_be_read_are_refused(data, content, problem):
+    if content is not None:
+        Path("list").write_text(content)
+    assert problem in run("list", "out", status=1).stderr
+    assert not Path("out").exists()
+
+
 def test_an_archive_of_recordings_comes_through_a_pipe(data):
     archive = b"".join(
         f"utt{number:02d} ".encode() + Path(f"wav/{number:02d}.wav").read_bytes()

@@ -69,3 +69,41 @@ def test_kaldi_means(shared, tmp_path):
     np.testing.assert_allclose(ours.matrix, theirs.matrix, atol=1e-6)
     counts = [line.rstrip() for line in (golden / "enroll.num_utts").read_text().splitlines()]
     assert (tmp_path / "num_utts").read_text().splitlines() == counts
+
+
+def test_one_file_for_two_outputs_is_refused_before_any_work(world):
+    files = [world / "spk2utt", world / "emb"]
+    for outputs in (
+        [world / "m", world / "n", "--global-mean", world / "n"],
+        [f"ark:{world / 'm'}", world / "m"],
+        [f"ark,scp:{world / 'z'},{world / 'z'}"],
+    ):
+        result = run("mean", *files, *outputs)
+        assert result.exit_code == 2
+        assert "are one file for two outputs" in message(result)
+        assert not any((world / name).exists() for name in "mnz")
+
+
+def test_a_mean_of_numpy_is_subtracted(world):
+    run("mean", world / "spk2utt", world / "emb", world / "m", "--global-mean", world / "mean.vec")
+    np.save(world / "mean_vec.npy", read_array(str(world / "mean.vec")).astype(np.float32))
+    np.save(world / "matrix.npy", np.zeros((2, 6)))
+    (world / "torn.npy").write_bytes((world / "mean_vec.npy").read_bytes()[:40])
+    both = [world / "trials", world / "emb", world / "emb"]
+    scores = []
+    for mean in ("mean.vec", "mean_vec.npy"):
+        out = world / f"scores.{mean}"
+        assert run("score", *both, out, "--submean", world / mean).exit_code == 0
+        scores.append(out.read_bytes())
+        plda = [world / "spk2utt", world / "emb", world / f"plda.{mean}", "--mean", world / mean]
+        assert run("plda", "train", *plda).exit_code == 0
+    assert scores[0] == scores[1]
+    assert (world / "plda.mean.vec").read_bytes() == (world / "plda.mean_vec.npy").read_bytes()
+    for mean, problem in (
+        ("matrix.npy", "has shape (2, 6), where a mean vector is wanted"),
+        ("torn.npy", "as a NumPy array"),
+        ("gone.npy", "as a NumPy array"),
+    ):
+        result = run("score", *both, world / "no", "--submean", world / mean)
+        assert result.exit_code == 1
+        assert problem in message(result)

@@ -237,3 +237,21 @@ def test_pipes(world):
     content = (world / "emb/xvector.ark").read_bytes()
     piped = run("plda", "score", world / "plda", "ark:-", "ark:-", world / "trials", stdin=content)
     assert piped.stdout_bytes == (world / "out").read_bytes()
+
+
+def test_what_cannot_be_estimated_is_refused_with_the_numbers(world):
+    files = [world / "spk2utt", world / "emb", world / "plda"]
+    world.text("shared", ["a s00-0 s00-1", "b s01-0 s00-1", "c s02-0 s02-1"])
+    world.text("two", ["s00 s00-0 s00-1", "s01 s01-0 s01-1"])
+    for spk2utt, options, problem in (
+        ("shared", [], "1 utterances are listed under two speakers: `s00-1 of a and b`"),
+        ("two", [], "PLDA of 6 dimensions needs at least 6 embeddings, got 4 of 2 speakers"),
+        ("two", ["--lda-dim", 2], "LDA to 2 dimensions needs more than 2 speakers, got 2"),
+    ):
+        result = run("plda", "train", world / spk2utt, *files[1:], *options)
+        assert result.exit_code == 1
+        assert problem in message(result)
+        assert not (world / "plda").exists()
+    same = run("plda", "train", *files, "--lda-dim", 2, "--lda", world / "plda")
+    assert same.exit_code == 2
+    assert "are one file for two outputs" in message(same)

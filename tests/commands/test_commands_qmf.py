@@ -60,6 +60,45 @@ def test_measures_are_those_of_the_sources(folder):
     assert len(values) == 64
 
 
+def test_cohort_statistics_of_inner_products(folder):
+    generator = np.random.default_rng(8)
+    cohort = generator.standard_normal((9, 3)).round(6)
+    _write(
+        folder / "cohort.txt",
+        [f"c{row}" for row in range(9)],
+        [f"[ {' '.join(map(str, row))} ]" for row in cohort.tolist()],
+    )
+    np.save(folder / "mean_vec.npy", np.array([0.5, -1.0, 0.25]))
+    arguments = (folder / "data", f"ark,t:{folder}/emb.txt", folder / "quality")
+    more = ("--cohort", f"ark,t:{folder}/cohort.txt", "--top-n", 4)
+    mean = ("--submean", folder / "mean_vec.npy")
+    assert run("qmf", "measure", *arguments, *more, *mean).exit_code == 0
+    header, first = (folder / "quality").read_text().splitlines()[:2]
+    assert header == "utt duration magnitude cohort_mean cohort_std"
+    vector = np.array((folder / "emb.txt").read_text().splitlines()[0].split()[2:5], float)
+    shift = np.load(folder / "mean_vec.npy")
+    products = np.sort((cohort - shift) @ (vector - shift))[-4:]
+    found = [float(value) for value in first.split()[3:]]
+    np.testing.assert_allclose(found, [products.mean(), products.std()], rtol=1e-5)
+    both = run("qmf", "measure", *arguments, *more, "--stats", folder / "stats", "--force")
+    assert both.exit_code == 2
+    assert "`cohort_mean` comes from two sources" in both.stderr
+
+
+@pytest.mark.parametrize("wrong", ["inf", "-1", "nan"])
+def test_durations_that_cannot_be_are_refused(folder, wrong):
+    table = folder / "data" / "utt2dur"
+    lines = table.read_text().splitlines()
+    lines[2] = f"s0-2 {wrong}"
+    table.write_text("\n".join(lines) + "\n")
+    refused = _measure(folder)
+    assert refused.exit_code == 1
+    assert f"utt2dur:3`: `s0-2` has a duration of {wrong} s" in refused.stderr
+    drawn = run("qmf", "trials", folder / "data", folder / "drawn")
+    assert drawn.exit_code == 1
+    assert not (folder / "drawn").exists()
+
+
 def test_further_tables_and_models(folder):
     _write(folder / "snr", [f"s{i // 8}-{i % 8}" for i in range(64)], range(64))
     (folder / "spk2utt").write_text("m0 s0-0 s0-1\n")

@@ -130,6 +130,8 @@ def test_an_output_is_not_overwritten(world):
         (["trials", "emb", "emb", "out", "--top-k", "3"], "belong to `--dense`"),
         (["trials", "emb", "emb", "out", "--dense"], "takes no trials"),
         (["emb", "emb", "out.npy", "--dense", "--top-k", "3"], "is whole"),
+        (["emb", "emb", "out", "--dense", "--threshold", "nan"], "is no finite number"),
+        (["emb", "emb", "out", "--dense", "--threshold", "inf"], "is no finite number"),
         (["trials", "emb", "emb", "--length-norm", "--score-mean"], "give one"),
     ],
 )

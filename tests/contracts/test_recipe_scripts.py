@@ -154,6 +154,7 @@ def test_from_the_corpora_to_the_table(
         "--work", str(tmp_path / "work"), *options, "--musan", str(tmp_path / "musan"),
         "--rirs", str(tmp_path / "RIRS_NOISES"), "--top-n", "4",
         "--qmf-options", f"--num-trials 60 --boundary {boundary}",
+        "--plda-options", "--center --lda-dim 4",  # of few recordings
         "--train-options", " ".join(f"--set {setting}" for setting in SMALL.split()),
     ]  # fmt: skip
     if folder == "speaker_net_voxceleb2":

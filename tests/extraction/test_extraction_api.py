@@ -14,6 +14,8 @@ import sv_cli
 from sv_cli import load_model
 from sv_cli.audio.resample import resample
 from sv_cli.audio.write import write_waveform
+from sv_cli.backend.calibration import Calibration
+from sv_cli.backend.score_model import write_score_model
 from sv_cli.checkpoints import model_file, onnx_graph
 from sv_cli.checkpoints.export import export_onnx
 from sv_cli.checkpoints.model_file import ModelFile, save_model
@@ -56,7 +58,8 @@ def test_the_example_of_the_documentation_runs(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     (example,) = re.findall(r"^```python\n(.*?)^```", DOCS.read_text(), re.DOTALL | re.MULTILINE)
     exec(compile(example, str(DOCS), "exec"), {})
-    first, second = capsys.readouterr().out.splitlines()
+    first, verdict, second = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"(True|False) -?[01]\.\d+ 0\.5 given", verdict)
     assert re.fullmatch(r"cosine -?[01]\.\d{3}", first)
     assert second == "(16,) float32 16000 xvector"
 
@@ -86,12 +89,38 @@ def test_similarity_is_the_cosine(model):
         model.similarity(first, np.ones(15))
 
 
+def test_a_verdict_names_its_threshold_and_where_it_comes_from(model, folder):
+    pair = folder / "first.wav", folder / "second.wav"
+    score = model.similarity(*map(model.embed_file, pair))
+    unknown = model.verify(*pair)
+    assert (unknown.score, unknown.same, unknown.threshold) == (score, None, None)
+    given = model.verify(*pair, threshold=score)
+    assert (given.same, given.threshold, given.threshold_source) == (True, score, "given")
+    assert not model.verify(*pair, threshold=np.nextafter(score, 2)).same
+    model.threshold = 2.0
+    published = model.verify(*pair)
+    assert (published.same, published.threshold_source) == (False, "published with the weights")
+    fields = {"method": "logistic", "scale": 2.0, "offset": 1.0, "num_target": 1}
+    costs = dict.fromkeys(("cllr_before", "cllr_after", "min_cllr"), 0.5)
+    write_score_model(folder / "c.json", Calibration(**fields, **costs, num_nontarget=1))
+    ratio = model.verify(*pair, calibration=folder / "c.json", p_target=0.25)
+    assert ratio.score == pytest.approx(2 * score + 1)
+    assert (ratio.threshold_source, ratio.threshold) == ("p_target 0.25", pytest.approx(np.log(3)))
+    assert model.verify(*pair, calibration=folder / "c.json", p_target=0.5).threshold == 0
+    for wrong, error in (("nan", SettingsError), (folder / "gone.json", SvError)):
+        with pytest.raises(error):
+            model.verify(*pair, threshold=wrong)
+    with pytest.raises(SettingsError, match="p_target 1 is not inside"):
+        model.verify(*pair, calibration=folder / "c.json", p_target=1)
+
+
 @pytest.mark.parametrize(
     ("waveform", "rate", "error", "message"),
     [
         (np.zeros((2, 16000), np.float32), 16000, ShapeError, "one channel"),
         (np.zeros(16000, np.int16), 16000, AudioError, "int16"),
         (np.full(16000, np.nan), 16000, AudioError, "NaN"),
+        (np.full(16000, 2000.0), 16000, AudioError, "up to 2000, where"),
         (np.zeros(399, np.float32), 16000, AudioError, "^399 samples are too few"),
         (np.zeros(0, np.float32), 8000, AudioError, "^0 samples are too few"),
         (np.zeros(16000, np.float32), 0, AudioError, "rate"),

@@ -54,6 +54,17 @@ def scored(folder: str = "out") -> dict[tuple[str, str], float]:
     return found
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_threshold_that_decides_nothing_is_refused(tmp_path: Path, value: str) -> None:
+    lines = ["model", "recordings", "enroll", "out"]
+    text = "".join(f'{name} = "{tmp_path / name}"\n' for name in lines)
+    (tmp_path / "job.toml").write_text(f"{text}threshold = {value}\n")
+    result = RUNNER.invoke(app, ["score-job", str(tmp_path / "job.toml")])
+    assert result.exit_code == 2
+    assert f"`threshold`: {value} accepts or rejects every row" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_three_runs_from_a_clean_shell(night: Path) -> None:
     """First all, then only the new, then nothing; the same as one run over everything."""
 

@@ -142,6 +142,9 @@ def test_layouts_hold_the_same_cells():
     for cell in rows[0][1:]:
         assert all(cell in text for text in texts.values())
     assert r"a\_b \& c|d" in texts["latex"]
+    assert LAYOUTS["latex"]([r"\input{x}~^"], []).splitlines()[2] == (
+        r"\textbackslash{}input\{x\}\textasciitilde{}\textasciicircum{} \\"
+    )
     assert r"a_b & c\|d" in texts["markdown"]
     record = made.to_json()
     assert record["costs"][0]["point"]["name"] == "0.01"

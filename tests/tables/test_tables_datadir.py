@@ -177,6 +177,8 @@ def test_fix_mends_what_validate_finds(data, capsys):
     again = {path.name: path.read_bytes() for path in data.iterdir() if path.is_file()}
     assert fix(data).dropped == 0
     assert {p.name: p.read_bytes() for p in data.iterdir() if p.is_file()} == again
+    assert (data / ".backup" / "utt2spk").read_bytes().startswith(b"\xef\xbb\xbf")
+    assert (data / ".backup.2" / "utt2spk").read_bytes() == again["utt2spk"]
 
 
 def test_fix_drops_what_segments_cannot_cut(segmented):

@@ -33,6 +33,10 @@ def in_table(name, change):
 
 REJECTED = {
     "01 wav.scp unsorted": ({"wav.scp": UNSORTED}, "wav.scp:2`: not sorted"),
+    "01 utt2dur infinite": (
+        {"utt2dur": "a-1 1.5\na-2 inf\nb-1 3\n"},
+        "utt2dur:2`: duration `inf` is not above 0 seconds and finite",
+    ),
     "02 utt2dur unsorted": ({"utt2dur": UNSORTED}, "utt2dur:2`: not sorted"),
     "03 wav.scp with a key twice": ({"wav.scp": TWICE}, "wav.scp:2`: key `a-1` stands in line 1"),
     "04 utt2dur with a key twice": ({"utt2dur": TWICE}, "utt2dur:2`: key `a-1` stands in line 1"),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sv_cli.errors import TableError
+from sv_cli.errors import SettingsError, TableError
 from sv_cli.tables.scores import Scores, join, read_scores, write_scores
 from sv_cli.tables.trials import read_trials, write_trials
 
@@ -85,6 +85,8 @@ def test_trials_written_are_read(tmp_path_factory, pairs, data):
         ("a x 0.5 target\na y -1e-3 nontarget\n", "enroll test score label"),
         ("a x 0.5 target 1 2 3\na y -1e-3 nontarget 4 5 6\n", "enroll test score label"),
         ("1 x 0.5\n1 y -1e-3\n", ""),
+        ("a x target 0.5\na y nontarget -1e-3\n", "enroll test label score"),
+        ("a x 1 0.5\na y 0 -1e-3\n", "enroll test label score"),
     ],
 )
 def test_formats_of_scores(table, capsys, content, said):
@@ -109,6 +111,58 @@ def test_scores_that_cannot_be(table, content, where):
     with pytest.raises(TableError) as caught:
         read_scores(table(content))
     assert caught.match(where)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("1001 2001 0.91\n1002 2002 -3\n", ["1001 2001", "1002 2002"]),
+        ("0.91 1001 2001\n-3 1002 2002\n", ["1001 2001", "1002 2002"]),
+        ("1 1001 2001\n0.91 1002 2002\n", ["1001 2001", "1002 2002"]),
+        ("0.91 a 2001\n-3 b c\n", ["a 2001", "b c"]),
+        ("1001 a 0.91\nb c -3\n", ["1001 a", "b c"]),
+        ("a b 1\nc d 2\n", ["a b", "c d"]),
+    ],
+)
+def test_numeric_ids_are_told_from_scores_by_all_rows(table, content, expected):
+    scores = read_scores(table(content))
+    pairs = zip(scores.enroll.tolist(), scores.test.tolist(), strict=True)
+    assert [f"{scores.enroll_ids[a]} {scores.test_ids[b]}" for a, b in pairs] == expected
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "1001 2001 3\n1002 2002 4\n",
+        "0.5 1001 2.5\n0.6 1002 2.6\n",
+        "1001 a none\n1002 b 0.5\n",
+        "none a 1001\n0.5 b 1002\n",
+    ],
+)
+def test_an_ambiguous_order_is_refused_and_can_be_named(table, content):
+    with pytest.raises(TableError, match=r":1`: .*score") as caught:
+        read_scores(table(content))
+    assert "--columns enroll,test,score" in (caught.value.hint or "") or "not a number" in str(
+        caught.value
+    )
+    if "none" not in content:
+        assert read_scores(table(content), columns="enroll,test,score").score[0] in (3, 2.5)
+        assert read_scores(table(content), columns="score,enroll,test").score[0] in (1001, 0.5)
+
+
+def test_a_score_among_numeric_ids_far_below_is_refused(table):
+    rows = "".join(f"0.{row % 89 + 10}5 1001 {row}\n" for row in range(300_000))
+    with pytest.raises(TableError, match=r":300001`: `0\.5` is in a column of ids"):
+        read_scores(table(f"{rows}1001 2001 0.5\n"))
+
+
+def test_two_label_columns_are_refused_and_can_be_named(table):
+    path = table("a x 1 0\nb y 0 1\n")
+    with pytest.raises(TableError, match="both contain labels"):
+        read_scores(path)
+    assert read_scores(path, columns="enroll,test,label,score").score.tolist() == [0, 1]
+    with pytest.raises(SettingsError, match="`--columns a,b` is not an order"):
+        read_scores(path, columns="a,b")
 
 
 def test_scores_keep_nine_digits(tmp_path, table):

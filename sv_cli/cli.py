@@ -18,6 +18,7 @@ from typer.models import OptionInfo
 
 from sv_cli import __version__, logs
 from sv_cli.errors import ExitStatus, SvError, explain
+from sv_cli.lock import release_claims
 from sv_cli.memory import collect_cycles_rarely
 from sv_cli.settings.signature import replace_signature
 from sv_cli.workers import is_first_to_tell, torchrun_rank
@@ -278,6 +279,8 @@ def _run_to_exit(body: Callable[[], None], *, debug: bool) -> None:
             raise
         logs.error(told.message, hint=told.hint)
         raise typer.Exit(told.status) from error
+    finally:
+        release_claims()
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

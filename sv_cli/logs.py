@@ -32,6 +32,11 @@ def configure(*, command: str, quiet: bool, verbose: bool, log_format: str) -> N
     _state.json_lines = log_format == "json"
 
 
+def command() -> str:
+    """Return the name of the command that runs, as `data fix`."""
+    return _state.command
+
+
 def silence() -> None:
     """Keep all but warnings back: the other processes of a group speak through the first."""
     _state.level = 0

@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from sv_cli.atomic import refuse_overwrite
 from sv_cli.commands.score import InnerProduct
 from sv_cli.commands.skipping import AllowMissing, Force, MaxSkipped, finish
+from sv_cli.lock import claim_outputs
 
 
 def asnorm(
@@ -68,8 +68,7 @@ def asnorm(
     """
     from sv_cli.backend import asnorm_job as job
 
-    outputs = [name for name in (out, stats) if name is not None and name != "-"]
-    refuse_overwrite(*outputs, force=force)
+    claim_outputs(out, *([stats] if stats else []), force=force)
     files = job.NormFiles(scores, enroll, test, cohort, out, stats, use_stats)
     averages = job.Averages(spk2utt, utt2spk, enroll_spk2utt)
     options = job.NormOptions(

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from sv_cli import logs
-from sv_cli.atomic import atomic_open, refuse_overwrite
+from sv_cli.atomic import atomic_open, is_plain_file, make_folder, refuse_overwrite
 from sv_cli.audio.notices import say_part
 from sv_cli.checkpoints.model_file import LoadedModel
 from sv_cli.checkpoints.onnx_file import load_any_model
@@ -243,7 +243,7 @@ class _Output:
         if self.folder is not None:
             return lock_folder(self.folder, command="extract")
         beside = self.spec.beside
-        if beside is None or (beside.exists() and not beside.is_file()):
+        if beside is None or not is_plain_file(beside):
             return nullcontext()
         return lock_file(beside, command="extract")
 
@@ -281,6 +281,7 @@ class _Output:
         if self.rank == 0:
             if not self.run.resume:
                 shutil.rmtree(parts, ignore_errors=True)
+            make_folder(parts)
             with atomic_open(parts / "run") as stream:
                 stream.write(_run_token())
         while not _started(parts / "run"):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sv_cli import logs
+from sv_cli.atomic import atomic_path, make_folder
 from sv_cli.errors import TableError, name_some
 from sv_cli.tables.datadir import DataDir, extras, invert, sorted_by_speaker
 from sv_cli.tables.datadir_check import keyed_by, validate
@@ -149,11 +150,11 @@ def _intersect(tables: dict[str, dict[str, str]], result: Fixed) -> None:
 
 
 def _write(path: Path, tables: dict[str, dict[str, str]]) -> None:
-    backup = path / _BACKUP
-    backup.mkdir(exist_ok=True)
+    backup = make_folder(path / _BACKUP)
     for entry in list(path.iterdir()):
         if entry.is_file() and keyed_by(entry.name):
-            shutil.copy2(entry, backup / entry.name)
+            with atomic_path(backup / entry.name) as temporary:
+                shutil.copy2(entry, temporary)
             if entry.name not in tables:
                 entry.unlink()
     spk2utt = invert(tables["utt2spk"])

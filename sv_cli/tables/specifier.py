@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from sv_cli.atomic import atomic_open
+from sv_cli.atomic import atomic_open, is_plain_file
 from sv_cli.errors import SvError, TableError
 
 READ_OPTIONS = frozenset(["o", "no", "s", "ns", "cs", "ncs", "p", "np", "bg", "t", "b"])
@@ -64,6 +64,11 @@ class WriteSpec:
         """The file that the table stands in (the scp where there is one), or None for pipes."""
         name = self.scp or self.ark or "-"
         return None if name in ("", "-") or "|" in name else Path(name)
+
+    @property
+    def files(self) -> list[str]:
+        """The names of the archive and the scp, as far as they are written."""
+        return [name for name in (self.ark, self.scp) if name is not None]
 
 
 def parse_rspecifier(text: str, *, wanted: str = "xvector.scp") -> ReadSpec:
@@ -167,6 +172,9 @@ def open_file(rx: str) -> IO[bytes]:
 def open_output(wx: str, *, text: bool = False) -> Iterator[IO[Any]]:
     """Open a file, `-` or `| command` for writing; a file appears when the block ends well.
 
+    A symbolic link is replaced by the file, its target stays as it is. FIFOs, /dev/stdout and
+    other devices are written to directly.
+
     Raises
     ------
     TableError
@@ -178,12 +186,11 @@ def open_output(wx: str, *, text: bool = False) -> Iterator[IO[Any]]:
             yield _flushed_text(stream) if text else stream
     elif wx in ("", "-"):
         yield from _standard_output(text)
-    elif Path(wx).exists() and not Path(wx).is_file():
-        yield from _device(wx, text)
-    else:
-        # A link is written through, as Kaldi does; rename would replace the link itself.
-        with atomic_open(os.path.realpath(wx), "wb") as stream:
+    elif is_plain_file(wx):
+        with atomic_open(wx, "wb") as stream:
             yield _flushed_text(stream) if text else stream
+    else:
+        yield from _device(wx, text)
 
 
 def check_input(rx: str, source: str) -> None:

@@ -118,7 +118,7 @@ COMMON: dict[str, tuple[Any, Any]] = {
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, handled as Ctrl-C is: everything half-written is removed on the way out."""
+    """SIGTERM or SIGHUP, handled as Ctrl-C is: half-written files are removed on the way out."""
 
 
 def start(
@@ -254,6 +254,8 @@ def _run_to_exit(body: Callable[[], None], *, debug: bool) -> None:
     """Run a command; errors become one message and the exit status of the contract."""
     collect_cycles_rarely()
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup sets it
+        signal.signal(signal.SIGHUP, _terminate)
     try:
         body()
     except SvError as error:

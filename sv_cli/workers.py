@@ -113,8 +113,9 @@ def _name_dead(workers: Collection[BaseProcess]) -> str:
 
 
 def _start_worker(parent: int, start: Callable[..., None], args: tuple[Any, ...]) -> None:
-    """Leave Ctrl-C to the parent; without a parent there is an end."""
+    """Leave Ctrl-C and hang-ups to the parent; without a parent there is an end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     threading.Thread(target=_end_without, args=(parent,), daemon=True).start()
     start(*args)
 

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from sv_cli.errors import SettingsError, SvError
 from sv_cli.sampling.dataset import Batch, EpochBatches
+from sv_cli.tables.specifier import end_pipes
 from sv_cli.workers import num_cores
 
 # A reading process hands its batches over by a socket, whose name the system limits.
@@ -121,7 +122,7 @@ def _start_reader(worker: int, *, sockets: str | None) -> None:
         tempfile.tempdir = sockets
     torch.set_num_threads(1)
     if hasattr(signal, "sigwaitinfo"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
         threading.Thread(target=_end_when_told, name="end", daemon=True).start()
 
 
@@ -133,4 +134,5 @@ def _end_when_told() -> None:
     """
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
         pass
+    end_pipes()
     os._exit(0)

@@ -1,5 +1,6 @@
 """Kaldi's rspecifiers and wspecifiers, and the streams behind them: files, offsets, `-`, pipes."""
 
+import atexit
 import os
 import re
 import signal
@@ -19,6 +20,8 @@ WRITE_OPTIONS = frozenset(["t", "b", "f", "nf", "p"])
 _KINDS = frozenset(("ark", "scp"))
 _OFFSET = re.compile(r"(?s)(.*):(\d+)\Z")
 _BLANKS = " \t\n\r\v\f"
+_running: set["subprocess.Popen[bytes]"] = set()
+os.register_at_fork(after_in_child=_running.clear)
 
 
 @dataclass(frozen=True)
@@ -366,7 +369,7 @@ def _start(command: str, *, reads: bool) -> "subprocess.Popen[bytes]":
     if not command.strip():
         raise TableError("an empty command in a pipe")
     # An own process group, so that an interrupt ends the whole pipeline and leaves no orphan.
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command,
         shell=True,
         process_group=0,
@@ -374,6 +377,18 @@ def _start(command: str, *, reads: bool) -> "subprocess.Popen[bytes]":
         stdin=subprocess.PIPE if reads else None,
         stdout=None if reads else subprocess.PIPE,
     )
+    _running.add(process)
+    return process
+
+
+def end_pipes() -> None:
+    """End the commands that this process still reads from or writes to, before it ends itself."""
+    for process in list(_running):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+atexit.register(end_pipes)  # where a thread still waits for one
 
 
 def _check_status(process: "subprocess.Popen[bytes]", command: str) -> None:
@@ -390,3 +405,4 @@ def _end(process: "subprocess.Popen[bytes]", stream: IO[bytes]) -> None:
     with suppress(BrokenPipeError):
         stream.close()
     process.wait()
+    _running.discard(process)

@@ -263,3 +263,24 @@ def test_paths_start_at_the_job_file(night: Path, monkeypatch: pytest.MonkeyPatc
     result = RUNNER.invoke(app, ["score-job", str(night / "job.toml")])
     assert result.exit_code == 0, result.stderr
     assert (night / "out" / "results.txt").exists()
+
+
+def test_what_is_no_regular_file_is_reported_and_left(night: Path) -> None:
+    arrive(0)
+    os.mkfifo("incoming/a.wav")
+    Path("incoming/b.wav").symlink_to("a.wav")
+    summary = job()
+    assert summary["found"] == summary["scored"] == 1
+    assert "left out `incoming/a.wav`: not a regular file" in summary["stderr"]
+
+
+def test_a_watched_folder_is_read_where_audio_root_is_set(night: Path) -> None:
+    arrive(0, 1)
+    Path("elsewhere").mkdir()
+    summary = job("--set", "audio_root=elsewhere")
+    assert (summary["scored"], summary["waiting"]) == (2, 0)
+
+
+def test_a_directory_as_job_file_is_refused(night: Path) -> None:
+    summary = job(name="incoming", status=2)
+    assert "cannot read `incoming`: Is a directory" in summary["stderr"]

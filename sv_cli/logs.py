@@ -11,7 +11,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
+
+from sv_cli.errors import SvError
 
 
 @dataclass
@@ -81,8 +83,31 @@ def command_line(line: str, *, comment: str) -> None:
 
 def data(text: str) -> None:
     """Write text to stdout, which carries nothing but data."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    with stdout() as stream:
+        stream.write(text.encode("utf-8", "surrogateescape"))
+
+
+@contextmanager
+def stdout() -> Iterator[IO[bytes]]:
+    """Give stdout as a binary stream, which is flushed at the end.
+
+    Raises
+    ------
+    SvError
+        When it is closed or its disk is full.
+    """
+    if sys.stdout is None:
+        raise SvError("standard output is closed")
+    try:
+        sys.stdout.flush()
+        yield sys.stdout.buffer
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # what is still buffered would fail again when the process ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SvError(f"cannot write standard output: {error.strerror or error}") from error
 
 
 def is_terminal() -> bool:

@@ -18,6 +18,7 @@ from sv_cli.tables.specifier import check_input, open_input
 
 _ENTRY = re.compile(r"^(?P<path>.+):(?P<offset>[0-9]+)$")
 _BLOCK_SAMPLES = 1 << 20  # 65 s at 16 kHz: nearly every recording in one piece
+_UNKNOWN_LENGTH = 1 << 62  # libsndfile gives 2^63 - 1
 MIN_RATE, MAX_RATE = 1000, 768000  # Hz
 _CONVERT = "check the file, or read it by a pipe such as `ffmpeg -i FILE -f wav - |`"
 
@@ -146,6 +147,8 @@ def _open_stream(
             _for_libsndfile(stream, path, offset) as file,
             soundfile.SoundFile(file, closefd=False) as sound,
         ):
+            if sound.frames >= _UNKNOWN_LENGTH:
+                raise AudioError(f"`{name}`: its header gives no length (streamed)", hint=_CONVERT)
             _refuse_rate(int(sound.samplerate), name)
             yield SoundFileRecording(sound)
     except soundfile.LibsndfileError as error:

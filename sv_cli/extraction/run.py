@@ -252,10 +252,10 @@ class _Output:
         outputs = [Path(name) for name in (self.spec.ark, self.spec.scp) if name]
         stands = self._done is not None and all(path.exists() for path in (self._done, *outputs))
         if self.run.resume and self._done is not None and stands:
-            record = json.loads(self._done.read_text(encoding="utf-8"))
-            if record["fingerprint"] == fingerprint:
+            record = _read_done(self._done)
+            if record is not None and record["fingerprint"] == fingerprint:
                 return Outcome(record["done"], record["skipped"])
-            if not self.run.force:
+            if record is not None and not self.run.force:
                 raise SvError(
                     f"`{self.run.out}` holds embeddings of another model, data or settings",
                     hint="`--force` writes them again, or choose another directory",
@@ -356,6 +356,17 @@ def _folder_of(out: str, spec: WriteSpec) -> Path | None:
     """Return the directory that OUT is, or None for a wspecifier."""
     folder = Path(out)
     return folder if spec.scp == str(folder / "xvector.scp") else None
+
+
+def _read_done(path: Path) -> dict[str, Any] | None:
+    """Return the record of a finished table; None where it is damaged: then it is not finished."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        counts = [record["done"], record["skipped"]]
+        sound = isinstance(record["fingerprint"], str) and all(type(n) is int for n in counts)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return record if sound else None
 
 
 def _run_token() -> str:

@@ -81,14 +81,14 @@ def read_index(folder: Path, number: int) -> Shard | None:
 
 
 def _has_types(shard: Shard) -> bool:
-    """Return whether the values of an index have their types and sizes make sense."""
+    """Return whether the values of an index have their types."""
     counts = [shard.num_shards, shard.size]
     counts += [number for row in shard.stored for number in row[2:]]
     texts = [shard.fingerprint, *(text for row in shard.stored for text in row[:2])]
     return (
-        all(type(count) is int and count >= 0 for count in counts)
+        all(type(count) is int for count in counts)
         and all(isinstance(text, str) for text in texts)
-        and all(row.sample_rate > 0 for row in shard.stored)
+        and all(row.sample_rate > 0 and row.num_samples >= 0 for row in shard.stored)
     )
 
 

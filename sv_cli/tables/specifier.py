@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from sv_cli import logs
 from sv_cli.atomic import atomic_open, is_plain_file
 from sv_cli.errors import SvError, TableError
 
@@ -149,6 +150,8 @@ def open_input(rx: str, *, text: bool = False) -> Iterator[IO[Any]]:
         with _input_pipe(rx[:-1]) as stream:
             yield _as_text(stream) if text else stream
     elif rx in ("", "-"):
+        if sys.stdin is None:
+            raise TableError("`-`: standard input is closed")
         yield sys.stdin if text else sys.stdin.buffer
     else:
         with open_file(rx) as stream:
@@ -314,10 +317,8 @@ def _flushed_text(stream: IO[bytes]) -> Any:
 
 
 def _standard_output(text: bool) -> Iterator[IO[Any]]:
-    sys.stdout.flush()
-    stream = sys.stdout.buffer
-    yield _flushed_text(stream) if text else stream
-    stream.flush()
+    with logs.stdout() as stream:
+        yield _flushed_text(stream) if text else stream
 
 
 def _device(wx: str, text: bool) -> Iterator[IO[Any]]:

@@ -284,3 +284,12 @@ def test_no_signal_is_lost_inside_libsndfile(work, folder):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+
+
+def test_a_streamed_flac_is_refused_in_words(folder):
+    data = bytearray((folder / "a.flac").read_bytes())
+    data[21] &= 0xF0  # the number of samples of its header: 36 bits
+    data[22:26] = bytes(4)
+    (folder / "streamed.flac").write_bytes(data)
+    with pytest.raises(AudioError, match=r"its header gives no length \(streamed\)"):
+        read_waveform(str(folder / "streamed.flac"))

@@ -218,7 +218,7 @@ def _save_png(figure: Any, path: Path) -> None:
 
 
 def _shown(name: str) -> str:
-    """Return a name as a picture can show it: `$` would begin a formula, and bytes have no glyph."""
+    """Return a name as text of a picture: `$` would begin a formula, a byte has no glyph."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return "".join(c if c.isprintable() else "\ufffd" for c in text).replace("$", r"\$")
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from functools import partial
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -66,7 +67,8 @@ class _ToldBatches(Dataset[Batch | SvError]):
         except SvError as error:
             return error
         # torch hands tensors over through /dev/shm; numpy's arrays go through a pipe.
-        return batch if self._shares else Batch(*(part.numpy() for part in batch))
+        arrays: Any = [part.numpy() for part in batch]
+        return batch if self._shares else Batch(*arrays)
 
 
 def load_batches(
@@ -109,7 +111,7 @@ def load_batches(
     return TimedLoader(loader)
 
 
-def _unchanged(batch: Batch | SvError) -> Batch | SvError:
+def _unchanged(batch: Any) -> Any:
     """Return a batch as it is; the usual function makes tensors of arrays."""
     return batch
 

@@ -39,9 +39,9 @@ def shell(folder: Path, line: str) -> "subprocess.CompletedProcess[bytes]":
     [
         ("svtool data info data >/dev/full", b"cannot write standard output: No space left"),
         ("svtool data info data >&-", b"standard output is closed"),
-        ("svtool decide 0.2 scores >/dev/full", b"cannot write standard output"),
-        ("svtool decide 0.2 scores >&-", b"standard output is closed"),
-        ("svtool decide 0.2 - <&-", b"standard input is closed"),
+        ("svtool fuse mean scores scores - >/dev/full", b"cannot write standard output"),
+        ("svtool fuse mean scores scores - >&-", b"standard output is closed"),
+        ("svtool fuse mean scores - out <&-", b"standard input is closed"),
     ],
 )
 def test_one_line_says_which_stream_fails(folder: Path, line: str, said: bytes) -> None:

@@ -18,6 +18,7 @@ from typer.models import OptionInfo
 
 from sv_cli import __version__, logs
 from sv_cli.errors import ExitStatus, SvError, explain
+from sv_cli.lock import release_claims
 from sv_cli.memory import collect_cycles_rarely
 from sv_cli.settings.signature import replace_signature
 from sv_cli.workers import is_first_to_tell, torchrun_rank
@@ -117,7 +118,7 @@ COMMON: dict[str, tuple[Any, Any]] = {
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, handled as Ctrl-C is: everything half-written is removed on the way out."""
+    """SIGTERM or SIGHUP, handled as Ctrl-C is: half-written files are removed on the way out."""
 
 
 def start(
@@ -253,6 +254,8 @@ def _run_to_exit(body: Callable[[], None], *, debug: bool) -> None:
     """Run a command; errors become one message and the exit status of the contract."""
     collect_cycles_rarely()
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup sets it
+        signal.signal(signal.SIGHUP, _terminate)
     try:
         body()
     except SvError as error:
@@ -278,6 +281,8 @@ def _run_to_exit(body: Callable[[], None], *, debug: bool) -> None:
             raise
         logs.error(told.message, hint=told.hint)
         raise typer.Exit(told.status) from error
+    finally:
+        release_claims()
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

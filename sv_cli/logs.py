@@ -12,7 +12,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
+
+from sv_cli.errors import SvError
 
 
 @dataclass
@@ -32,6 +34,11 @@ def configure(*, command: str, quiet: bool, verbose: bool, log_format: str) -> N
     _state.command = command
     _state.level = 0 if quiet else 2 if verbose else 1
     _state.json_lines = log_format == "json"
+
+
+def command() -> str:
+    """Return the name of the command that runs, as `data fix`."""
+    return _state.command
 
 
 def silence() -> None:
@@ -78,8 +85,31 @@ def command_line(line: str, *, comment: str) -> None:
 
 def data(text: str) -> None:
     """Write text to stdout, which carries nothing but data."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    with stdout() as stream:
+        stream.write(text.encode("utf-8", "surrogateescape"))
+
+
+@contextmanager
+def stdout() -> Iterator[IO[bytes]]:
+    """Give stdout as a binary stream, which is flushed at the end.
+
+    Raises
+    ------
+    SvError
+        When it is closed or its disk is full.
+    """
+    if sys.stdout is None:
+        raise SvError("standard output is closed")
+    try:
+        sys.stdout.flush()
+        yield sys.stdout.buffer
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # what is still buffered would fail again when the process ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SvError(f"cannot write standard output: {error.strerror or error}") from error
 
 
 def is_terminal() -> bool:

@@ -42,6 +42,11 @@ def is_first_to_tell(message: str) -> bool:
     return True
 
 
+def num_local_processes() -> int:
+    """Return how many processes of torchrun share this machine; 1 outside torchrun."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def num_cores() -> int:
     """Return how many cores this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -74,12 +79,18 @@ def map_in_workers(
         When a process dies.
     """
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(
-        num_procs,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(os.getpid(), start, start_args),
-    )
+    try:
+        pool = ProcessPoolExecutor(
+            num_procs,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(os.getpid(), start, start_args),
+        )
+    except OSError as error:
+        raise SvError(
+            f"cannot start worker processes: {error.strerror or error}",
+            hint="they need a writable `/dev/shm`; `--num-procs 1` works without",
+        ) from error
     try:
         futures = [pool.submit(function, *task) for task in tasks]
         for future in futures:
@@ -113,8 +124,9 @@ def _name_dead(workers: Collection[BaseProcess]) -> str:
 
 
 def _start_worker(parent: int, start: Callable[..., None], args: tuple[Any, ...]) -> None:
-    """Leave Ctrl-C to the parent; without a parent there is an end."""
+    """Leave Ctrl-C and hang-ups to the parent; without a parent there is an end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     threading.Thread(target=_end_without, args=(parent,), daemon=True).start()
     start(*args)
 

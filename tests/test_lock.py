@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sv_cli.errors import ExitStatus, SvError
-from sv_cli.lock import lock_file, lock_folder
+from sv_cli.lock import claim_outputs, lock_file, lock_folder, release_claims
 
 HOLDER = """
 import sys, time
@@ -141,3 +141,64 @@ def test_a_folder_that_received_nothing_is_gone_again(tmp_path: Path) -> None:
         pass
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["empty", "kept"]
     assert (tmp_path / "kept" / "file").exists()
+
+
+@pytest.mark.parametrize("kind", ["text", "link", "link to nothing", "fifo", "hard link"])
+def test_a_file_that_is_no_lock_is_refused_and_kept(tmp_path: Path, kind: str) -> None:
+    thesis, place = tmp_path / "thesis", tmp_path / "data" / ".lock"
+    place.parent.mkdir()
+    thesis.write_text("years of work")
+    if kind == "text":
+        place.write_text("years of work")
+    elif kind == "fifo":
+        os.mkfifo(place)
+    elif kind == "hard link":
+        place.hardlink_to(thesis)
+    else:
+        place.symlink_to(thesis if kind == "link" else tmp_path / "new")
+    with (
+        pytest.raises(SvError, match="was not written by svtool"),
+        lock_folder(place.parent, command="extract"),
+    ):
+        pass
+    assert thesis.read_text() == "years of work"
+    assert os.path.lexists(place)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"command": "x", "pid": "no number", "host": "h", "since": "now"}',
+        '{"command": "x", "pid": null, "host": "h", "since": "now"}',
+        '{"command": "x", "pid": 1}',
+        '{"command": ' + "[" * 4000,
+        '{"comm',
+    ],
+)
+def test_a_damaged_lock_is_taken_over(tmp_path: Path, text: str) -> None:
+    (tmp_path / ".lock").write_text(text)
+    with lock_folder(tmp_path, command="extract"):
+        assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_claims_last_until_the_end_of_the_command(tmp_path: Path) -> None:
+    script = """
+import sys
+from sv_cli.lock import claim_outputs
+claim_outputs(sys.argv[1], "-", "/dev/null", force=False)
+"""
+    line = [sys.executable, "-c", script, str(tmp_path / "out")]
+    claim_outputs(tmp_path / "out", tmp_path / "other", force=False)
+    try:
+        refused = subprocess.run(line, capture_output=True, text=True)
+    finally:
+        release_claims()
+    assert "out` is being written by" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert subprocess.run(line, capture_output=True).returncode == 0
+    (tmp_path / "out").touch()
+    with pytest.raises(SvError, match="exists already"):
+        claim_outputs(tmp_path / "out", force=False)
+    release_claims()

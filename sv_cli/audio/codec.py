@@ -1,12 +1,13 @@
 """Lossy codecs: a waveform encoded and decoded again in memory, in line with what went in."""
 
-import io
+import os
 from dataclasses import dataclass
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from sv_cli.audio.memory_file import memory_file
 from sv_cli.audio.write import as_16_bit
 from sv_cli.errors import AudioError
 
@@ -71,11 +72,11 @@ def recode(
     codec = CODECS[name]
     if codec.sample_rate not in (None, sample_rate):
         raise AudioError(f"{name} works at {codec.sample_rate} Hz, not at {sample_rate} Hz")
-    stream = io.BytesIO()
     try:
-        _encode(stream, waveform, sample_rate, codec, compression)
-        stream.seek(0)
-        decoded, _ = soundfile.read(stream, dtype="float32")
+        with memory_file() as file:
+            _encode(file, waveform, sample_rate, codec, compression)
+            os.lseek(file, 0, os.SEEK_SET)
+            decoded, _ = soundfile.read(file, dtype="float32", closefd=False)
     except (soundfile.LibsndfileError, ValueError, TypeError) as error:
         # An unknown format is a ValueError or TypeError, by the version of the Python side.
         reason = getattr(error, "error_string", str(error)).rstrip(".")
@@ -86,7 +87,7 @@ def recode(
 
 
 def _encode(
-    stream: io.BytesIO,
+    file: int,
     waveform: NDArray[np.float32],
     sample_rate: int,
     codec: Codec,
@@ -98,7 +99,7 @@ def _encode(
     if codec.format == "MP3":
         more["bitrate_mode"] = "CONSTANT"
     with soundfile.SoundFile(
-        stream, "w", sample_rate, 1, codec.subtype, format=codec.format, **more
+        file, "w", sample_rate, 1, codec.subtype, format=codec.format, closefd=False, **more
     ) as sound:
         sound.write(as_16_bit(waveform))
 

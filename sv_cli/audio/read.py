@@ -1,6 +1,7 @@
 """A wav.scp entry or a segment of one -> a mono float32 waveform in [-1, 1]."""
 
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ MAX_OVERSHOOT = 0.5
 MIN_SEGMENT_LENGTH = 0.1
 # Floating-point samples above it are integers that were not scaled.
 INTEGER_PEAK = 100.0
+_SEGMENTS = "correct `segments`, or allow for it with `--max-skipped`"
 
 
 def read_waveform(
@@ -157,18 +159,19 @@ def _choose_channel(recording: Recording, channel: int | None, rx: str) -> int:
 def _segment(recording: Recording, start: float, end: float, rx: str) -> tuple[int, int]:
     """Return the first sample and the one after the last, by Kaldi's rules."""
     rate, length = recording.sample_rate, recording.num_samples
+    if not (isfinite(start * rate) and isfinite(end * rate)):
+        raise AudioError(f"`{rx}`: segment {start:g} to {end:g} s is not finite", hint=_SEGMENTS)
     first = int(start * rate)
     last = length if end == -1 else int(end * rate)
     span = f"`{rx}`: segment {start:g} to {end:g} s"
-    hint = "correct `segments`, or allow for it with `--max-skipped`"
     if not 0 <= first < length:
-        raise AudioError(f"{span} does not start in the {length / rate:g} s it has", hint=hint)
+        raise AudioError(f"{span} does not start in the {length / rate:g} s it has", hint=_SEGMENTS)
     if last >= length + int(MAX_OVERSHOOT * rate):
         over = last / rate - length / rate
-        raise AudioError(f"{span} ends {over:.2f} s past the end", hint=hint)
+        raise AudioError(f"{span} ends {over:.2f} s past the end", hint=_SEGMENTS)
     last = min(last, length)
     if last <= first + int(MIN_SEGMENT_LENGTH * rate):
-        raise AudioError(f"{span} is not longer than {MIN_SEGMENT_LENGTH:g} s", hint=hint)
+        raise AudioError(f"{span} is not longer than {MIN_SEGMENT_LENGTH:g} s", hint=_SEGMENTS)
     return first, last
 
 

@@ -3,7 +3,7 @@
 import io
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 
 from sv_cli.audio import wav
 from sv_cli.audio.flac import count_hidden_samples
+from sv_cli.audio.memory_file import memory_file
 from sv_cli.errors import AudioError, TableError
 from sv_cli.tables.specifier import check_input, open_input
 
 _ENTRY = re.compile(r"^(?P<path>.+):(?P<offset>[0-9]+)$")
 _BLOCK_SAMPLES = 1 << 20  # 65 s at 16 kHz: nearly every recording in one piece
+_UNKNOWN_LENGTH = 1 << 62  # libsndfile gives 2^63 - 1
+MIN_RATE, MAX_RATE = 1000, 768000  # Hz
 _CONVERT = "check the file, or read it by a pipe such as `ffmpeg -i FILE -f wav - |`"
 
 
@@ -149,21 +152,41 @@ def _open_stream(
     except wav.UnsupportedWav:
         pass
     else:
+        _refuse_rate(header.sample_rate, name)
         yield wav.WavRecording(stream, header, name=name, offset=offset)
         return
     try:
-        source = _for_libsndfile(stream, path, offset)
-        with soundfile.SoundFile(source) as sound:
-            content = stream if isinstance(source, str) else source
-            yield SoundFileRecording(sound, content, name=name)
+        with (
+            _for_libsndfile(stream, path, offset) as file,
+            soundfile.SoundFile(file, closefd=False) as sound,
+        ):
+            if sound.frames >= _UNKNOWN_LENGTH:
+                raise AudioError(f"`{name}`: its header gives no length (streamed)", hint=_CONVERT)
+            _refuse_rate(int(sound.samplerate), name)
+            if isinstance(file, str):
+                yield SoundFileRecording(sound, stream, name=name)
+                return
+            with open(file, "rb", buffering=0, closefd=False) as content:
+                yield SoundFileRecording(sound, content, name=name)
     except soundfile.LibsndfileError as error:
         reason = str(error.error_string).rstrip(".")
         raise AudioError(f"`{name}` is not readable audio: {reason}", hint=_CONVERT) from error
 
 
-def _for_libsndfile(stream: IO[bytes], path: Path | None, offset: int) -> str | IO[bytes]:
-    """Return a path where there is one, for speed; an entry of an archive is copied out of it."""
+def _refuse_rate(sample_rate: int, name: str) -> None:
+    """Raise for a rate of no recording: resampling it would multiply its length."""
+    if not MIN_RATE <= sample_rate <= MAX_RATE:
+        raise AudioError(
+            f"`{name}`: a sampling rate of {sample_rate} Hz; {MIN_RATE} to {MAX_RATE} are read",
+            hint="check the file: its header is wrong, or it is no recording of speech",
+        )
+
+
+def _for_libsndfile(
+    stream: IO[bytes], path: Path | None, offset: int
+) -> AbstractContextManager[str | int]:
+    """Return a path where there is one, for speed; else the bytes are copied to a file."""
     if path is not None and offset == 0:
-        return str(path)
+        return nullcontext(str(path))
     stream.seek(offset)
-    return io.BytesIO(stream.read()) if offset else stream
+    return memory_file(stream.read())

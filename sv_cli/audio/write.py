@@ -1,6 +1,5 @@
 """Write a waveform as 16-bit WAV or FLAC; the file appears whole or not at all."""
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from sv_cli.atomic import atomic_path
+from sv_cli.audio.memory_file import content, memory_file
 from sv_cli.errors import AudioError
 
 _FORMATS = {".wav": "WAV", ".flac": "FLAC"}
@@ -59,12 +59,15 @@ def encode_waveform(waveform: NDArray[np.float32], sample_rate: int, *, format: 
     AudioError
         When libsndfile refuses.
     """
-    stream = io.BytesIO()
-    try:
-        soundfile.write(stream, as_16_bit(waveform), sample_rate, "PCM_16", format=format.upper())
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"cannot be written as {format}: {error.error_string}") from error
-    return stream.getvalue()
+    samples = as_16_bit(waveform)
+    with memory_file() as file:
+        try:
+            soundfile.write(
+                file, samples, sample_rate, "PCM_16", format=format.upper(), closefd=False
+            )
+        except soundfile.LibsndfileError as error:
+            raise AudioError(f"cannot be written as {format}: {error.error_string}") from error
+        return content(file)
 
 
 def as_16_bit(waveform: NDArray[np.float32]) -> NDArray[np.int16]:

@@ -1,13 +1,13 @@
 """The noise and the rooms that the settings name, read from data directories as int16."""
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sv_cli.audio.prefetch import read_ahead
 from sv_cli.audio.read import read_waveform
 from sv_cli.augment.banks import RIR_KINDS, Series
 from sv_cli.augment.settings import AugmentSettings
@@ -66,7 +66,7 @@ def find_series(settings: AugmentSettings, form: Form) -> list[Series]:
 def read_all(
     utterances: Sequence[Utterance], form: Form, *, full_scale: bool = False
 ) -> Iterator[NDArray[np.int16]]:
-    """Yield recordings in order, a few of them read ahead by threads.
+    """Return an iterator over recordings in order, a few of them read ahead by threads.
 
     Parameters
     ----------
@@ -81,14 +81,8 @@ def read_all(
         When one is missing, of another rate, or silent from end to end.
     """
     num_threads = min(num_cores(), _MAX_THREADS)
-    ahead: deque[Future[NDArray[np.int16]]] = deque()
-    with ThreadPoolExecutor(num_threads) as pool:
-        for utterance in utterances:
-            ahead.append(pool.submit(_read, utterance, form, full_scale))
-            if len(ahead) > num_threads:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+    read = partial(_read, form=form, full_scale=full_scale)
+    return read_ahead(read, utterances, num_readers=num_threads, ahead=num_threads)
 
 
 def _read(utterance: Utterance, form: Form, full_scale: bool) -> NDArray[np.int16]:

@@ -4,14 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sv_cli.atomic import refuse_overwrite
 from sv_cli.backend.center import mean_vector, normalize_length
 from sv_cli.backend.speakers import Groups, group_means, group_rows
 from sv_cli.errors import SettingsError
 from sv_cli.tables.arrays import write_array
 from sv_cli.tables.embeddings import EmbeddingTable, read_embeddings, write_embeddings
 from sv_cli.tables.lineage import Lineage, Step, describe_inputs, write_lineage
-from sv_cli.tables.specifier import parse_wspecifier
 from sv_cli.tables.text import read_spk2utt, write_table
 
 
@@ -27,11 +25,9 @@ class MeanFiles:
 
 
 def write_means(
-    files: MeanFiles, *, length_norm: bool = False, allow_missing: bool = False, force: bool = False
+    files: MeanFiles, *, length_norm: bool = False, allow_missing: bool = False
 ) -> Groups:
     """Average embeddings by speaker and write the means, in the order of the table of speakers."""
-    texts = [name for name in (files.num_utts, files.global_mean) if name is not None]
-    refuse_overwrite_table(files.out, *texts, force=force)
     table = read_embeddings(files.embeddings)
     groups = group_rows(read_spk2utt(files.spk2utt), table.index, allow_missing=allow_missing)
     if files.global_mean is not None:
@@ -56,14 +52,3 @@ def write_means(
         counts = map(str, groups.counts.tolist())
         write_table(files.num_utts, dict(zip(groups.ids, counts, strict=True)))
     return groups
-
-
-def refuse_overwrite_table(target: str, *texts: str, wanted: str = "xvector", force: bool) -> None:
-    """Raise when a table at `target`, or a text file, exists and `force` was not given.
-
-    Two outputs that are one file are refused, too.
-    """
-    spec = parse_wspecifier(target, wanted=wanted)
-    names = [name for name in (spec.ark, spec.scp) if name is not None]
-    plain = [name for name in names if name != "-" and not name.startswith(("|", "/dev/"))]
-    refuse_overwrite(*plain, *texts, force=force)

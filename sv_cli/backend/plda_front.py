@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv_cli import logs
-from sv_cli.atomic import atomic_open, refuse_overwrite
+from sv_cli.atomic import atomic_open
 from sv_cli.backend.center import normalize_length, subtract_mean
 from sv_cli.backend.lda import apply_affine
 from sv_cli.errors import TableError
@@ -71,9 +71,9 @@ def front_paths(plda: str | Path) -> dict[str, Path]:
     return {name: Path(base + end) for name, end in ends.items()}
 
 
-def refuse_overwrite_plda(plda: str | Path, *, force: bool) -> None:
-    """Raise when a model or a file of its preprocessing exists and `force` was not given."""
-    refuse_overwrite(plda, *front_paths(plda).values(), force=force)
+def model_files(plda: str | Path) -> list[Path]:
+    """Return all files of a model: its own and those of its preprocessing."""
+    return [Path(plda), *front_paths(plda).values()]
 
 
 def write_front(plda: str | Path, front: Front, lineage: Lineage) -> None:

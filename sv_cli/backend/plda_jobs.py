@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv_cli import logs
-from sv_cli.backend.averages import refuse_overwrite_table
 from sv_cli.backend.plda import Adaptation, Plda, adapt_plda, smooth_plda
 from sv_cli.backend.plda_chain import Given, fit_front, train_plda
 from sv_cli.backend.plda_file import read_plda, write_plda
@@ -138,12 +137,9 @@ def _read_transform(source: str, table: EmbeddingTable) -> Matrix:
     return transform.astype(np.float64)
 
 
-def transform(
-    files: tuple[str, str, str], *, mean: str | None, length_norm: bool, force: bool
-) -> int:
+def transform(files: tuple[str, str, str], *, mean: str | None, length_norm: bool) -> int:
     """Apply a transform, or the front of a PLDA: (transform, embeddings, out)."""
     source, embeddings, out = files
-    refuse_overwrite_table(out, force=force)
     table = read_embeddings(embeddings)
     if front_paths(source)["json"].exists():
         front = _load_front(Model(source), table)
@@ -270,11 +266,9 @@ def score_dense(
     *,
     target_energy: float,
     length_norm: LengthNorm,
-    force: bool,
 ) -> int:
     """Score the segments of each recording: `files` are (reco2utt, embeddings, scores)."""
     reco2utt, embeddings, scores = files
-    refuse_overwrite_table(scores, wanted="scores", force=force)
     plda, table = read_plda(model.plda), read_embeddings(embeddings)
     front = _load_front(model, table)
     side = Side(table.ids, front.apply(table.matrix, table.ids))

@@ -1,7 +1,9 @@
 """Cosines or inner products from tables to tables: listed trials, or the whole rectangle."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,6 +146,7 @@ def _part(side: Side, share: Share) -> Side:
 def _write_array(target: str, enroll: Side, test: Side, gemm: Gemm) -> int:
     shape = (len(enroll.ids), len(test.ids))
     with atomic_path(target) as temporary:
+        _reserve(temporary, 4 * shape[0] * shape[1])
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
         for rows, scores in iterate_dense(test.matrix, enroll.matrix, gemm=gemm):
             array[rows] = scores
@@ -152,6 +155,13 @@ def _write_array(target: str, enroll: Side, test: Side, gemm: Gemm) -> int:
     for side, name in ((enroll, "enroll"), (test, "test")):
         write_table(f"{target}.{name}", _numbered(side), sort=False)
     return shape[0] * shape[1]
+
+
+def _reserve(path: Path, num_bytes: int) -> None:
+    """Raise OSError where the disk has no room: writing to a map would end the process."""
+    if hasattr(os, "posix_fallocate") and num_bytes:
+        with path.open("wb") as stream:
+            os.posix_fallocate(stream.fileno(), 0, num_bytes)
 
 
 def _numbered(side: Side) -> dict[str, str]:

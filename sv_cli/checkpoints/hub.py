@@ -7,15 +7,14 @@ repositories named. A file of a GitHub release is OWNER/REPOSITORY/NAME.
 
 import json
 import os
+import re
 import shutil
-import urllib.error
-import urllib.request
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from sv_cli.atomic import atomic_path
+from sv_cli.checkpoints.hub_fetch import fetch
 from sv_cli.errors import CheckpointError, SettingsError
 from sv_cli.settings.model import nearest
 
@@ -31,7 +30,6 @@ TITLES: dict[str, str] = {
     "wavlm": "WavLM",
     "w2v-bert": "w2v-BERT",
 }
-TIMEOUT_SECONDS = 30
 # ModelScope names the weights of a model in this file, under `model.pretrained_model`.
 _CONFIGURATION = "configuration.json"
 _IN_ARCHIVES = ("avg_model.pt", "config.yaml")
@@ -58,6 +56,8 @@ class Published:
         Name of the network in the registry.
     threshold : float or None
         Cosine that the model's card calls the same speaker, where it says one.
+    sha256 : str or None
+        Digest of the weights in hex, where it is known.
     """
 
     name: str
@@ -67,6 +67,7 @@ class Published:
     project: str
     model: str
     threshold: float | None = None
+    sha256: str | None = None
 
     @property
     def page(self) -> str:
@@ -98,14 +99,27 @@ class Published:
 
 
 def _huggingface() -> str:
-    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/") + "/"
+    """Return the address of Hugging Face or of the mirror in HF_ENDPOINT, which may be http."""
+    address = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    if not re.fullmatch(r"(https?|file)://[!-~]*", address):
+        raise SettingsError(
+            f"HF_ENDPOINT: {address!r} is not the address of a host", hint="https://HOST"
+        )
+    return address.rstrip("/") + "/"
 
 
 def _modelscope(
-    name: str, revision: str, file: str, model: str, *, threshold: float | None = None
+    name: str,
+    revision: str,
+    file: str,
+    model: str,
+    *,
+    threshold: float | None = None,
+    sha256: str | None = None,
 ) -> Published:
     files, project = (file,), "3dspeaker"
-    return Published(f"iic/{name}", "modelscope", revision, files, project, model, threshold)
+    name = f"iic/{name}"
+    return Published(name, "modelscope", revision, files, project, model, threshold, sha256)
 
 
 def _wespeaker(name: str, model: str) -> Published:
@@ -139,6 +153,7 @@ _ROWS: tuple[Published, ...] = (
     _modelscope(
         "speech_campplus_sv_zh_en_16k-common_advanced", "v1.0.0", "campplus_cn_en_common.pt",
         "campplus_3dspeaker",
+        sha256="92f29b94e6948786a26778c9e302525d185bb08c8b9f5252ed98776902840199",
     ),
     _modelscope(
         "speech_campplus_sv_en_voxceleb_16k", "v1.0.2", "campplus_voxceleb.bin",
@@ -289,13 +304,14 @@ def download(row: Published, folder: Path) -> Path:
     Raises
     ------
     CheckpointError
-        When they cannot be fetched, with the file to bring and its address; or when an archive or
-        configuration does not contain what it should.
+        When they cannot be fetched or have a wrong SHA-256; says which file to bring from where.
+        Also when an archive or configuration does not contain what it should.
     """
     for file in row.files:
         path = folder / Path(file).name
         try:
-            _fetch(row.url(file), path)
+            pinned = row.sha256 if file == row.files[0] else None
+            fetch(row.url(file), path, sha256=pinned)
         except (OSError, ValueError) as error:
             if file != row.files[0] and getattr(error, "code", None) == 404:
                 continue  # what belongs beside the weights helps, but need not be there
@@ -331,18 +347,6 @@ def _unpack(path: Path) -> Path:
     if not weights.is_file():
         raise CheckpointError(f"`{path.name}` contains no `{weights.name}`")
     return weights
-
-
-def _fetch(url: str, path: Path) -> None:
-    request = urllib.request.Request(url, headers={"User-Agent": "svtool"})
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-        expected = answer.headers.get("Content-Length")
-        with atomic_path(path) as temporary:
-            with temporary.open("wb") as stream:
-                shutil.copyfileobj(answer, stream)
-            size = temporary.stat().st_size
-            if expected is not None and size != int(expected):
-                raise ValueError(f"{size} of {expected} bytes came")
 
 
 def _cannot_fetch(row: Published, file: str, error: Exception) -> CheckpointError:

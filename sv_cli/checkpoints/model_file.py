@@ -5,7 +5,9 @@
 """
 
 import hashlib
+import math
 import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,11 +23,21 @@ from sv_cli.errors import CheckpointError
 from sv_cli.features.settings import FrontendSettings, frontend_name
 from sv_cli.models.protocol import SpeakerEncoder
 from sv_cli.models.registry import build_model
+from sv_cli.models.size import refuse_huge
 from sv_cli.settings.model import build_settings
 from sv_cli.tables.embeddings import ModelInfo
 
 FORMAT = "svtool-model"
 FORMAT_VERSION = 1
+_FIELDS: dict[str, type] = {
+    "version": int,
+    "model": str,
+    "options": dict,
+    "frontend": dict,
+    "weights": dict,
+    "speakers": list,
+    "notes": dict,
+}
 # Note of how many layers learned by pairs (`models.lora`) that are merged in the weights.
 MERGED_PAIRS = "merged_pairs"
 
@@ -69,6 +81,8 @@ class ModelFile:
         CheckpointError
             When the weights do not fit the network; what is missing or unexpected is named.
         """
+        if self.options:
+            refuse_huge(self.model, self.options)
         encoder = build_model(self.model, **self.options)
         load_weights(encoder, self.weights, what=f"model `{self.model}`")
         return encoder.eval()
@@ -143,8 +157,9 @@ def read_model(spec: str | Path) -> ModelFile:
             f"`{path}`: not a model of svtool",
             hint="`svtool import` reads the weights of other projects",
         )
+    _check_fields(content, path)
     if content["version"] > FORMAT_VERSION:
-        raise CheckpointError(f"`{path}`: written by a newer svtool ({content['svtool']})")
+        raise CheckpointError(f"`{path}`: written by a newer svtool ({content.get('svtool')})")
     return ModelFile(
         model=content["model"],
         options=content["options"],
@@ -154,6 +169,24 @@ def read_model(spec: str | Path) -> ModelFile:
         head=content.get("head", {}),  # older files have none
         notes=content["notes"],
     )
+
+
+def _check_fields(content: dict[str, Any], path: Path) -> None:
+    """Raise when a field of a model file is missing or has a wrong type."""
+    for name, kind in _FIELDS.items():
+        if not isinstance(content.get(name), kind):
+            raise CheckpointError(f"`{path}`: field `{name}` is missing or no {kind.__name__}")
+    named = [key for name in ("options", "frontend", "weights", "notes") for key in content[name]]
+    if not all(isinstance(name, str) for name in (*named, *content["speakers"])):
+        raise CheckpointError(f"`{path}`: a name in it is no text")
+    for key, tensor in content["weights"].items():
+        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.is_quantized:
+            raise CheckpointError(f"`{path}`: weight `{key}` is no plain tensor")
+    threshold = content["notes"].get("threshold")
+    if threshold is not None and not (
+        isinstance(threshold, int | float) and math.isfinite(threshold)
+    ):
+        raise CheckpointError(f"`{path}`: note `threshold` is no number")
 
 
 def load_model(spec: str | Path) -> LoadedModel:
@@ -192,7 +225,7 @@ def write_torch_file(path: str | Path, content: Any) -> None:
         try:
             torch.save(content, stream)
         except RuntimeError as error:
-            if isinstance(error.__context__, OSError):
+            if isinstance(error.__context__, OSError | KeyboardInterrupt):
                 raise error.__context__ from None
             raise
 
@@ -279,7 +312,7 @@ def _named_in(folder: Path, which: str) -> Path:
     kind, _, number = which.partition(":")
     if kind in ("best", "final") and not number:
         path = folder / f"{kind}.pt"
-    elif kind == "epoch" and number.isdigit():
+    elif kind == "epoch" and re.fullmatch("[0-9]{1,9}", number):
         path = folder / f"epoch-{int(number):03d}.pt"
     else:
         raise CheckpointError(f"`{folder}:{which}`: expected `best`, `final` or `epoch:N`")

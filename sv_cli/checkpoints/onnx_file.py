@@ -98,6 +98,8 @@ def load_onnx(path: Path) -> LoadedModel:
             frontend=kept["frontend"],
             model=kept["model"],
         )
+    except CheckpointError as error:
+        raise CheckpointError(f"`{path}`: {error.message}", hint=error.hint) from error
     except (KeyError, ValueError) as error:
         raise CheckpointError(
             f"`{path}`: not an ONNX file that `svtool export` wrote",

@@ -21,6 +21,7 @@ from sv_cli.errors import CheckpointError
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 WAVEFORM, FEATURES, EMBEDDING = "waveform", "features", "embedding"
+CONTROL_FLOW = ("Loop", "Scan", "If", "SequenceMap")
 _RESULT = "result_of_the_network"  # a name that no operator gives its value
 _AXES = {
     WAVEFORM: ("batch", "samples"),
@@ -77,10 +78,22 @@ def cut_network(model: Any) -> Any:
     ------
     ValueError
         When it has no such values.
+    CheckpointError
+        When it contains an operator of control flow; names it.
     """
     from onnx.utils import Extractor
 
-    return Extractor(model).extract_model([FEATURES], [EMBEDDING])
+    network = Extractor(model).extract_model([FEATURES], [EMBEDDING])
+    nodes = [*network.graph.node, *(node for each in network.functions for node in each.node)]
+    for node in nodes:
+        # `export` writes none; a loop may run for ever, and graphs inside are not looked into
+        inner = any(value.HasField("g") or value.graphs for value in node.attribute)
+        if node.op_type in CONTROL_FLOW or inner:
+            raise CheckpointError(
+                f"operator `{node.op_type}`: graphs with control flow are not computed",
+                hint="export the model itself again with `svtool export MODEL OUT.onnx`",
+            )
+    return network
 
 
 def open_session(model: Any) -> Any:

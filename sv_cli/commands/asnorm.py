@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from sv_cli.atomic import refuse_overwrite
 from sv_cli.commands.calibrate import ScoreColumns
 from sv_cli.commands.score import InnerProduct
 from sv_cli.commands.skipping import AllowMissing, Force, MaxSkipped, finish
+from sv_cli.lock import claim_outputs
 
 
 def asnorm(
@@ -70,7 +70,7 @@ def asnorm(
     """
     from sv_cli.backend import asnorm_job as job
 
-    refuse_overwrite(out, *([] if stats is None else [stats]), force=force)
+    claim_outputs(out, *([stats] if stats else []), force=force)
     files = job.NormFiles(scores, enroll, test, cohort, out, stats, use_stats, columns)
     averages = job.Averages(spk2utt, utt2spk, enroll_spk2utt)
     options = job.NormOptions(

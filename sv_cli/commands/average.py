@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from sv_cli import logs
-from sv_cli.atomic import refuse_overwrite
 from sv_cli.errors import SettingsError
+from sv_cli.lock import claim_outputs
 
 
 def average(
@@ -33,7 +33,7 @@ def average(
     if len(models) < 2:
         raise SettingsError("needs at least one MODEL and OUT")
     *sources, out = models
-    refuse_overwrite(out, force=force)
+    claim_outputs(out, force=force)
     from sv_cli.checkpoints.average import average_models, last_epochs
     from sv_cli.checkpoints.model_file import save_model
 

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from sv_cli.atomic import refuse_overwrite
 from sv_cli.commands.skipping import Force, finish
+from sv_cli.lock import claim_outputs
 
 Trials = Annotated[str, typer.Argument(help="Trial list with labels.")]
 Scores = Annotated[str, typer.Argument(help="Score table.")]
@@ -57,7 +57,7 @@ def train(
     """
     from sv_cli.backend.score_jobs import train_calibration
 
-    refuse_overwrite(model, force=force)
+    claim_outputs(model, force=force)
     done = train_calibration(
         trials,
         scores,
@@ -91,7 +91,7 @@ def apply(
     """
     from sv_cli.backend.score_jobs import apply_calibration
 
-    refuse_overwrite(out, force=force)
+    claim_outputs(out, force=force)
     done = apply_calibration(model, scores, out, embeddings=embeddings, columns=columns)
     finish(f"wrote {done} scores", done=done)
 
@@ -125,7 +125,7 @@ def threshold(
     """
     from sv_cli.backend.score_jobs import make_threshold
 
-    refuse_overwrite(out, force=force)
+    claim_outputs(out, force=force)
     done = make_threshold(trials, scores, out, at=at, embeddings=embeddings, columns=columns)
     finish(f"chosen on {done} trials", done=done)
 
@@ -153,7 +153,7 @@ def decide(
     """
     from sv_cli.backend.score_jobs import decide_trials
 
-    refuse_overwrite(out, force=force)
+    claim_outputs(out, force=force)
     accepted, rejected = decide_trials(
         threshold, scores, out, embeddings=embeddings, columns=columns
     )

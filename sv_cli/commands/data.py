@@ -10,6 +10,7 @@ from sv_cli import logs
 from sv_cli.atomic import refuse_overwrite
 from sv_cli.commands.skipping import Force
 from sv_cli.errors import SettingsError, TableError
+from sv_cli.lock import claim_folder, claim_outputs
 
 if TYPE_CHECKING:
     from sv_cli.tables.datadir import DataDir
@@ -68,6 +69,8 @@ def fix(directories: Directories) -> None:
 
     kept = dropped = 0
     for path in directories:
+        if Path(path).is_dir():
+            claim_folder(path)
         result = mend(path)
         logs.info(f"`{path}`: kept {result.kept} utterances, dropped {result.dropped}")
         kept += result.kept
@@ -161,7 +164,7 @@ def split(
 
     data = _load(directory)
     root = Path(out or Path(directory) / f"split{parts}{'utt' if per_utt else ''}")
-    refuse_overwrite(root, force=force)
+    claim_outputs(root, force=force)
     pieces = cut(data, parts, per_utt=per_utt)
     for number, piece in enumerate(pieces, start=1):
         piece.write(root / str(number), replace=True)
@@ -290,6 +293,7 @@ def _load(directory: str) -> "DataDir":
 
 
 def _write(data: "DataDir", out: str, *, force: bool) -> None:
+    claim_folder(out)
     refuse_overwrite(Path(out) / "utt2spk", force=force)
     data.write(out, replace=True)
     utts, speakers = len(data.utts), len(data.spk2utt)

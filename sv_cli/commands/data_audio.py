@@ -8,7 +8,7 @@ import typer
 from sv_cli.atomic import refuse_overwrite
 from sv_cli.commands.feature_run import AudioRoot, NumProcs, Resume
 from sv_cli.commands.skipping import Force, MaxSkipped, finish
-from sv_cli.lock import lock_folder
+from sv_cli.lock import claim_folder
 
 Directory = Annotated[str, typer.Argument(help="Data directory.", metavar="DIR")]
 Out = Annotated[Path, typer.Argument(help="Data directory to write.", metavar="OUT")]
@@ -55,12 +55,12 @@ def perturb_speed(
     factors = rewritten.parse_speeds(speeds)
     data = DataDir.load(directory, extra=True)
     files = rewritten.AudioFiles(out / "audio", format, num_procs, audio_root, resume, force)
+    claim_folder(out)
     refuse_overwrite(out / "utt2spk", force=force or resume)
-    with lock_folder(out, command="data perturb-speed"):
-        whole, skipped = rewritten.perturb_speed(
-            data, factors, files, write_audio=write_audio, only_copies=only_copies
-        )
-        whole.write(out, replace=True)
+    whole, skipped = rewritten.perturb_speed(
+        data, factors, files, write_audio=write_audio, only_copies=only_copies
+    )
+    whole.write(out, replace=True)
     _finish(len(whole.utts), skipped, max_skipped)
 
 
@@ -93,10 +93,10 @@ def resample(
 
     data = DataDir.load(directory, extra=True)
     files = AudioFiles(out / "audio", format, num_procs, audio_root, resume, force)
+    claim_folder(out)
     refuse_overwrite(out / "utt2spk", force=force or resume)
-    with lock_folder(out, command="data resample"):
-        changed, skipped = resample_data(data, rate, files)
-        changed.write(out, replace=True)
+    changed, skipped = resample_data(data, rate, files)
+    changed.write(out, replace=True)
     _finish(len(changed.utts), skipped, max_skipped)
 
 

@@ -9,6 +9,7 @@ from sv_cli import logs
 from sv_cli.atomic import refuse_overwrite
 from sv_cli.commands.feature_run import AudioRoot
 from sv_cli.commands.skipping import Force, MaxSkipped, finish
+from sv_cli.lock import claim_folder, claim_outputs
 
 
 def to_lhotse(
@@ -35,7 +36,7 @@ def to_lhotse(
     from sv_cli.sampling.lhotse_manifests import to_lhotse as write
     from sv_cli.tables.datadir import DataDir
 
-    refuse_overwrite(*(out / name for name in FILES), force=force)
+    claim_outputs(*(out / name for name in FILES), force=force)
     written = write(DataDir.load(directory, extra=True), out, audio_root=audio_root)
     finish(
         f"wrote {written.num_utts} utterances",
@@ -67,6 +68,7 @@ def from_lhotse(
     """
     from sv_cli.sampling.lhotse_manifests import from_lhotse as read
 
+    claim_folder(out)
     refuse_overwrite(out / "utt2spk", force=force)
     data = read(manifest)
     data.write(out, replace=True)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from sv_cli import logs
-from sv_cli.atomic import refuse_overwrite
 from sv_cli.commands.calibrate import ScoreColumns
 from sv_cli.commands.skipping import Force, MaxSkipped, finish
+from sv_cli.lock import claim_outputs
 
 if TYPE_CHECKING:
     from sv_cli.backend.scored_trials import ScoredTrials
@@ -88,7 +88,7 @@ def evaluate(
     from sv_cli.metrics.dcf import parse_points
 
     plots = {"det": plot_det, "hist": plot_hist, "bayes": plot_bayes}
-    refuse_overwrite(*[path for path in plots.values() if path], force=force)
+    claim_outputs(*[path for path in plots.values() if path], force=force)
     rates, tables = tuple(far or ()), tuple(utt2spk or ())
     wanted = parse_points(points)
     options = EvaluationOptions(wanted, rates, kaldi_eer, cond, bootstrap, seed, tables)

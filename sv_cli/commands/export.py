@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from sv_cli import logs
-from sv_cli.atomic import refuse_overwrite
 from sv_cli.commands.skipping import Force
+from sv_cli.lock import claim_outputs
 
 
 def export(
@@ -40,7 +40,7 @@ def export(
     \b
     See also: import, average, extract
     """
-    refuse_overwrite(out, force=force)
+    claim_outputs(out, force=force)
     from sv_cli.checkpoints.export import export_onnx
 
     done = export_onnx(model, out, audio=parity or (), tolerance=tolerance)

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from sv_cli.atomic import refuse_overwrite
 from sv_cli.commands.calibrate import Prior, ScoreColumns, Trials
 from sv_cli.commands.skipping import Force, finish
+from sv_cli.lock import claim_outputs
 
 CvFolds = Annotated[
     int, typer.Option("--cv-folds", min=0, help="Folds of speakers to try the fit on; 0 for none.")
@@ -53,7 +53,7 @@ def train(
     from sv_cli.backend.cross_validation import CrossValidation
     from sv_cli.backend.score_jobs import train_fusion
 
-    refuse_overwrite(model, *([cv_scores] if cv_scores else []), force=force)
+    claim_outputs(model, *([cv_scores] if cv_scores else []), force=force)
     validation = CrossValidation(cv_folds, seed, tuple(utt2spk or ()), cv_scores)
     done = train_fusion(
         trials, scores, model, p_target=p_target, validation=validation, columns=columns
@@ -87,7 +87,7 @@ def apply(
     from sv_cli.backend.score_jobs import apply_fusion, split_output
 
     sources, out = split_output(model, scores)
-    refuse_overwrite(out, force=force)
+    claim_outputs(out, force=force)
     done = apply_fusion(model, sources, out, columns=columns)
     finish(f"wrote {done} scores", done=done)
 
@@ -121,6 +121,6 @@ def mean(
     from sv_cli.backend.score_jobs import average_scores
 
     *sources, out = scores
-    refuse_overwrite(out, force=force)
+    claim_outputs(out, force=force)
     done = average_scores(sources, out, weights=weights, columns=columns)
     finish(f"wrote {done} scores", done=done)

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from sv_cli.atomic import refuse_overwrite
 from sv_cli.commands.feature_run import AudioRoot
 from sv_cli.commands.score import InnerProduct
 from sv_cli.commands.skipping import AllowMissing, Force, MaxSkipped, finish
 from sv_cli.errors import SettingsError
+from sv_cli.lock import claim_outputs
 
 MODEL_SUFFIXES = (".pt", ".pth", ".safetensors")
 
@@ -84,7 +84,7 @@ def identify(
     from sv_cli.backend.sides import SideOptions
 
     model, enrolled, test, out = _arguments(files)
-    refuse_overwrite(out, force=force)
+    claim_outputs(out, force=force)
     groups = (_speakers(enrolled, enroll_spk2utt, enroll_utt2spk), enroll_utt2spk)
     average: Literal["unit", "embeddings"] = "unit" if length_norm else "embeddings"
     enrolling = SideOptions(submean, *groups, average, allow_missing, inner_product)

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from sv_cli import logs
-from sv_cli.atomic import refuse_overwrite
 from sv_cli.commands.skipping import Force
 from sv_cli.errors import ExitStatus, SettingsError
+from sv_cli.lock import claim_outputs
 
 Weights = Annotated[
     str | None,
@@ -81,7 +81,7 @@ def import_weights(
     if weights is None or out is None:
         raise SettingsError("needs WEIGHTS and OUT", hint="or `--list`")
     target = out / "final.pt" if out.is_dir() else out
-    refuse_overwrite(target, force=force)
+    claim_outputs(target, force=force)
     from sv_cli.checkpoints.foreign.classifier import ClassNames
     from sv_cli.checkpoints.foreign.conversion import Wanted, import_to
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from sv_cli.commands.skipping import AllowMissing, Force, MaxSkipped, finish
+from sv_cli.commands.table_output import claim_table
 
 
 def mean(
@@ -40,6 +41,7 @@ def mean(
     from sv_cli.backend.averages import MeanFiles, write_means
 
     files = MeanFiles(spk2utt, embeddings, out, num_utts, global_mean)
-    groups = write_means(files, length_norm=length_norm, allow_missing=allow_missing, force=force)
+    claim_table(out, num_utts, global_mean, force=force)
+    groups = write_means(files, length_norm=length_norm, allow_missing=allow_missing)
     done, skipped = len(groups.ids), len(groups.missing)
     finish(f"wrote {done} means", done=done, skipped=skipped, max_skipped=max_skipped)

@@ -8,6 +8,7 @@ import typer
 from sv_cli import logs
 from sv_cli.atomic import refuse_overwrite
 from sv_cli.commands.skipping import Force
+from sv_cli.lock import claim_folder
 
 
 def new(
@@ -30,6 +31,7 @@ def new(
     """
     from sv_cli.tables.datadir_templates import copy_template
 
+    claim_folder(out)
     refuse_overwrite(out / "utt2spk", force=force)
     data = copy_template(template, out)
     tables = ", ".join(sorted(data.tables()))

@@ -1,12 +1,14 @@
 """`svtool plda train|lda|transform|adapt|copy|score|dense`."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from sv_cli.atomic import refuse_overwrite, refuse_same_output
 from sv_cli.backend.plda_settings import AdaptSettings, LengthNorm, PldaSettings
 from sv_cli.commands.skipping import AllowMissing, Force, MaxSkipped, finish
+from sv_cli.commands.table_output import claim_table
+from sv_cli.lock import claim_outputs
 from sv_cli.settings.flags import settings_flags
 from sv_cli.settings.model import build_settings
 
@@ -53,8 +55,10 @@ def train(
     from sv_cli.backend import plda_front, plda_jobs
 
     writes_lda = lda is not None and settings.lda_dim is not None
-    refuse_same_output(plda, *([lda] if lda is not None and writes_lda else []))
-    plda_front.refuse_overwrite_plda(plda, force=force)
+    outputs: list[str | Path] = [*plda_front.model_files(plda)]
+    if lda is not None and writes_lda:
+        outputs.append(lda)
+    claim_outputs(*outputs, force=force)
     sources = plda_jobs.Training(spk2utt, embeddings, mean, lda)
     groups = plda_jobs.train(sources, plda, settings, text=text, allow_missing=allow_missing)
     what = f"trained a PLDA of {len(groups.ids)} speakers, {groups.counts.sum()} embeddings"
@@ -92,7 +96,7 @@ def lda(
     """
     from sv_cli.backend import plda_jobs
 
-    refuse_overwrite(lda, force=force)
+    claim_outputs(lda, force=force)
     values: dict[str, Any] = {"lda_dim": None if whiten else dim, "whiten": whiten}
     values["total_covariance_factor"] = total_covariance_factor
     settings = build_settings(PldaSettings, values)
@@ -125,9 +129,9 @@ def transform(
     """
     from sv_cli.backend import plda_jobs
 
-    num_done = plda_jobs.transform(
-        (matrix, embeddings, out), mean=mean, length_norm=length_norm, force=force
-    )
+    claim_table(out, force=force)
+    files = (matrix, embeddings, out)
+    num_done = plda_jobs.transform(files, mean=mean, length_norm=length_norm)
     finish(f"transformed {num_done} embeddings", done=num_done)
 
 
@@ -156,7 +160,7 @@ def adapt(
     """
     from sv_cli.backend import plda_front, plda_jobs
 
-    plda_front.refuse_overwrite_plda(out, force=force)
+    claim_outputs(*plda_front.model_files(out), force=force)
     job = plda_jobs.Model(plda, mean=mean, use_front=not no_front)
     num_done = plda_jobs.adapt(job, embeddings, out, settings=settings, text=text)
     finish(f"adapted a PLDA to {num_done} embeddings", done=num_done)
@@ -184,7 +188,7 @@ def copy(
     """
     from sv_cli.backend import plda_front, plda_jobs
 
-    plda_front.refuse_overwrite_plda(out, force=force)
+    claim_outputs(*plda_front.model_files(out), force=force)
     plda_jobs.copy(plda, out, smoothing=smoothing, text=text)
     finish("copied a PLDA", done=1)
 
@@ -233,7 +237,7 @@ def score(
     """
     from sv_cli.backend import plda_jobs
 
-    refuse_overwrite(scores, force=force or scores == "-")
+    claim_outputs(scores, force=force or scores == "-")
     job = plda_jobs.Model(plda, mean=mean, use_front=not no_front, smoothing=smoothing)
     models = plda_jobs.EnrollModels(enroll_spk2utt, num_utts)
     done, skipped = plda_jobs.score(
@@ -273,12 +277,12 @@ def dense(
     """
     from sv_cli.backend import plda_jobs
 
+    claim_table(scores, wanted="scores", force=force)
     job = plda_jobs.Model(plda, use_front=not no_front)
     num_done = plda_jobs.score_dense(
         job,
         (reco2utt, embeddings, scores),
         target_energy=target_energy,
         length_norm=length_norm,
-        force=force,
     )
     finish(f"wrote {num_done} matrices of scores", done=num_done)

@@ -5,12 +5,12 @@ from typing import Annotated
 import typer
 
 from sv_cli import logs
-from sv_cli.atomic import refuse_overwrite
 from sv_cli.commands.calibrate import Out, Prior, ScoreColumns, Scores, Trials
 from sv_cli.commands.feature_run import AudioRoot
 from sv_cli.commands.fuse import CvFolds, CvScores, Seed, Utt2spk
 from sv_cli.commands.skipping import Force, MaxSkipped, finish
 from sv_cli.errors import SettingsError
+from sv_cli.lock import claim_outputs
 
 QualityTable = Annotated[str, typer.Argument(help="What `qmf measure` wrote.")]
 
@@ -82,7 +82,7 @@ def measure(
         write_quality,
     )
 
-    refuse_overwrite(out, force=force)
+    claim_outputs(out, force=force)
     tables = parse_tables(table or [])
     columns = _snr(sources, audio_root, allow_missing=allow_missing) if snr else {}
     options = (stats, cohort, top_n, submean, tables, frame_shift, spk2utt, columns, allow_missing)
@@ -147,7 +147,7 @@ def train(
     from sv_cli.backend.cross_validation import CrossValidation
     from sv_cli.backend.score_jobs import QmfFitting, train_qmf
 
-    refuse_overwrite(model, *([cv_scores] if cv_scores else []), force=force)
+    claim_outputs(model, *([cv_scores] if cv_scores else []), force=force)
     files = (trials, scores, quality, model)
     fitting = QmfFitting(p_target, ridge)
     validation = CrossValidation(cv_folds, seed, tuple(utt2spk or ()), cv_scores)
@@ -177,7 +177,7 @@ def apply(
     """
     from sv_cli.backend.score_jobs import apply_qmf_model
 
-    refuse_overwrite(out, force=force)
+    claim_outputs(out, force=force)
     done = apply_qmf_model(model, scores, quality, out, columns=columns)
     finish(f"wrote {done} scores", done=done)
 
@@ -209,7 +209,7 @@ def trials(
     """
     from sv_cli.backend.score_jobs import draw_calibration_trials
 
-    refuse_overwrite(out, force=force)
+    claim_outputs(out, force=force)
     limits = (shortest, boundary)
     done = draw_calibration_trials(data, out, num_trials=num_trials, limits=limits, seed=seed)
     if done < num_trials:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sv_cli.atomic import refuse_overwrite
 from sv_cli.commands.skipping import AllowMissing, Force, MaxSkipped, finish
 from sv_cli.errors import SettingsError
+from sv_cli.lock import claim_outputs
 
 if TYPE_CHECKING:
     from sv_cli.backend.cosine import Gemm
@@ -98,7 +98,7 @@ def score(
     files = _arguments([trials, enroll, test, scores], dense=dense)
     share = score_job.settle_share(num_shards, shard, dense=dense)
     files[-1] = share.name(files[-1])
-    refuse_overwrite(files[-1], force=force or files[-1] == "-")
+    claim_outputs(files[-1], force=force or files[-1] == "-")
     options = SideOptions(submean, enroll_spk2utt, None, average, allow_missing, inner_product)
     if dense:
         limits = score_job.Limits(top_k, threshold)

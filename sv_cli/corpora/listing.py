@@ -14,6 +14,7 @@ from sv_cli import logs
 from sv_cli.atomic import atomic_open, refuse_overwrite
 from sv_cli.corpora.corpus import Job
 from sv_cli.errors import SvError, TableError, name_some
+from sv_cli.lock import lock_folder
 
 if TYPE_CHECKING:
     from sv_cli.audio.info import AudioInfo
@@ -186,8 +187,9 @@ def write_data_dir(
         known = {spk: value for spk, value in gender.items() if spk in speakers}
         if known:
             data.extra["spk2gender"] = known
-    data.write(out, replace=job.force)
-    write_done(out, utterances=len(items), speakers=len({item.spk for item in items}))
+    with lock_folder(out, command=logs.command()):
+        data.write(out, replace=job.force)
+        write_done(out, utterances=len(items), speakers=len({item.spk for item in items}))
 
 
 def utterances_of(items: Iterable[Listed]) -> dict[str, list[str]]:

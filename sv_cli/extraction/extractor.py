@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sv_cli.audio.prefetch import read_ahead
 from sv_cli.audio.read import read_waveform
 from sv_cli.audio.signal import SignalLimits, check_signal
 from sv_cli.audio.speed import change_speed_whole
@@ -20,7 +21,6 @@ from sv_cli.errors import AudioError, ShapeError, SvError
 from sv_cli.extraction.crops import CropPlan, join_crops, plan_crops
 from sv_cli.extraction.inference import Embed
 from sv_cli.extraction.precision import Form, choose_form
-from sv_cli.extraction.prefetch import read_ahead
 from sv_cli.extraction.settings import ExtractSettings
 from sv_cli.features.frontend import Frontend
 from sv_cli.features.settings import FrontendSettings

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from sv_cli import logs
-from sv_cli.atomic import atomic_open, refuse_overwrite
+from sv_cli.atomic import atomic_open, is_plain_file, make_folder, refuse_overwrite
 from sv_cli.audio.notices import say_part
 from sv_cli.checkpoints.model_file import LoadedModel
 from sv_cli.checkpoints.onnx_file import load_any_model
@@ -257,7 +257,7 @@ class _Output:
         if self.folder is not None:
             return lock_folder(self.folder, command="extract")
         beside = self.spec.beside
-        if beside is None or (beside.exists() and not beside.is_file()):
+        if beside is None or not is_plain_file(beside):
             return nullcontext()
         return lock_file(beside, command="extract")
 
@@ -268,11 +268,12 @@ class _Output:
         outputs = [Path(name) for name in (self.spec.ark, self.spec.scp) if name]
         stands = self._done is not None and all(path.exists() for path in (self._done, *outputs))
         if self.run.resume and self._done is not None and stands:
-            record = json.loads(self._done.read_text(encoding="utf-8"))
+            record = _read_done(self._done)
             read_lineage(self.run.out)  # refuses a table that is not what was written
-            if job and record["fingerprint"] == self._fingerprint(job, utterances):
+            fingerprint = None if job is None else self._fingerprint(job, utterances)
+            if record is not None and record["fingerprint"] == fingerprint:
                 return Outcome(record["done"], record["skipped"])
-            if not self.run.force:
+            if record is not None and not self.run.force:
                 raise SvError(
                     f"`{self.run.out}` holds embeddings of another model, data or settings, or of "
                     "recordings that were replaced since",
@@ -305,6 +306,7 @@ class _Output:
         if self.rank == 0:
             if not self.run.resume:
                 shutil.rmtree(parts, ignore_errors=True)
+            make_folder(parts)
             with atomic_open(parts / "run") as stream:
                 stream.write(_run_token())
         while not _started(parts / "run"):
@@ -387,6 +389,17 @@ def _folder_of(out: str, spec: WriteSpec) -> Path | None:
     """Return the directory that OUT is, or None for a wspecifier."""
     folder = Path(out)
     return folder if spec.scp == str(folder / "xvector.scp") else None
+
+
+def _read_done(path: Path) -> dict[str, Any] | None:
+    """Return the record of a finished table; None where it is damaged: then it is not finished."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        counts = [record["done"], record["skipped"]]
+        sound = isinstance(record["fingerprint"], str) and all(type(n) is int for n in counts)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return record if sound else None
 
 
 def _run_token() -> str:

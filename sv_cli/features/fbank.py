@@ -17,6 +17,7 @@ LOG_FLOOR = float(torch.finfo(torch.float32).eps)
 # Frames worked on at once by one CPU thread: the frames and their spectra stay in its L2 cache.
 _FRAMES_IN_CACHE = 384
 _BINS_IN_BLOCK = 16
+_FRAMES_OF_ENERGY = 4096
 
 
 def num_frames(num_samples: int, settings: FrameSettings) -> int:
@@ -75,8 +76,12 @@ def fbank(
 def log_energy(waveforms: Tensor, settings: FrameSettings) -> Tensor:
     """Return the raw log energy of each frame: (..., num_samples) -> (..., num_frames)."""
     frames = _frames(waveforms.float(), settings)
-    scaled = _centred(frames, settings) * settings.sample_scale
-    return scaled.square().sum(dim=-1).clamp_min_(LOG_FLOOR).log_()
+    energy = frames.new_empty(frames.shape[:-1])
+    for start in range(0, frames.shape[-2], _FRAMES_OF_ENERGY):  # frames overlap: bounded memory
+        part = frames[..., start : start + _FRAMES_OF_ENERGY, :]
+        scaled = _centred(part, settings) * settings.sample_scale
+        energy[..., start : start + _FRAMES_OF_ENERGY] = scaled.square_().sum(dim=-1)
+    return energy.clamp_min_(LOG_FLOOR).log_()
 
 
 class Fbank(nn.Module):

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from sv_cli import logs
-from sv_cli.atomic import atomic_open, refuse_overwrite
+from sv_cli.atomic import atomic_open, make_folder, refuse_overwrite
 from sv_cli.audio.notices import say_part
 from sv_cli.errors import SettingsError, SvError, TableError
 from sv_cli.features.job import FeatureJob
@@ -134,8 +134,7 @@ def _part_folder(ark: Path, *, keep: bool) -> Iterator[Path]:
     folder = _part_folder_name(ark)
     if not keep:
         shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    yield folder
+    yield make_folder(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from sv_cli.audio.archive import index_archive
 from sv_cli.audio.suffixes import AUDIO_SUFFIXES
 from sv_cli.errors import SettingsError, TableError
-from sv_cli.tables.datadir import DataDir, Utterance
+from sv_cli.tables.datadir import DataDir, Utterance, report_commands
 from sv_cli.tables.specifier import is_pipe, open_input, parse_rspecifier
 from sv_cli.tables.text import check_key, read_rows, read_table
 
@@ -41,7 +41,9 @@ def open_source(data: str) -> Iterator[list[Utterance]]:
     elif plain is not None and spec.kind == "ark" and _is_text(plain):
         yield _key_by_name(_read_paths(data), data)
     elif spec.kind == "scp":
-        yield [Utterance(utt, rx) for utt, rx in read_table(spec.rx, what="wav.scp").items()]
+        wav = read_table(spec.rx, what="wav.scp")
+        report_commands(wav, spec.rx)
+        yield [Utterance(utt, rx) for utt, rx in wav.items()]
     elif spec.beside is not None:
         yield _read_archive(spec.beside)
     else:

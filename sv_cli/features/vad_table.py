@@ -1,12 +1,11 @@
 """VAD decisions of a table of features, as Kaldi's compute-vad reads them."""
 
 from contextlib import nullcontext
-from pathlib import Path
 
 import torch
 
 from sv_cli import logs
-from sv_cli.atomic import refuse_overwrite
+from sv_cli.atomic import is_plain_file, refuse_overwrite
 from sv_cli.errors import SvError, TableError
 from sv_cli.features.making import Made
 from sv_cli.features.settings import VadSettings
@@ -27,9 +26,9 @@ def decide_from_features(
     SvError
         When outputs exist already, or no matrix holds a frame.
     """
-    files = [Path(name) for name in (spec.ark, spec.scp) if name and spec.beside is not None]
-    refuse_overwrite(*files, force=force)
+    files = list(filter(is_plain_file, spec.files))
     with lock_file(files[0], command="make-vad") if files else nullcontext():
+        refuse_overwrite(*files, force=force)
         return _decide(rspecifier, spec, settings)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from sv_cli import logs
 from sv_cli.audio.info import FileState, file_state
 from sv_cli.errors import TableError
 from sv_cli.features.sources import open_source
@@ -36,7 +37,8 @@ def list_incoming(
     """Return the recordings of a watched directory, or of a wav.scp or data directory, by key.
 
     A file of a watched directory is called by its path below that directory; what cannot stand in
-    a key (blanks, `%`, control characters) is written as `%20`. Hidden files are left out.
+    a key (blanks, `%`, control characters) is written as `%20`. Hidden files are left out, and
+    FIFOs, sockets and devices are reported and left out.
 
     Raises
     ------
@@ -89,7 +91,11 @@ def _walk(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Incoming]:
             if entry.is_dir(follow_symlinks=False):
                 stack.append(path)
             elif entry.name.lower().endswith(suffixes):
-                utterance = Utterance(_key(path.relative_to(folder)), str(path))
+                if not entry.is_file() and path.exists():
+                    logs.warn(f"left out `{path}`: not a regular file")
+                    continue
+                # absolute: `audio_root` is where the paths of a wav.scp start
+                utterance = Utterance(_key(path.relative_to(folder)), str(path.absolute()))
                 form = form_of(utterance, None)
                 if form is not None:
                     yield Incoming(utterance, form)

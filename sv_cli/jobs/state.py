@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sv_cli import logs
-from sv_cli.atomic import atomic_open
+from sv_cli.atomic import appending, atomic_open, write_all
 from sv_cli.errors import SvError
 from sv_cli.jobs.incoming import Form
 from sv_cli.tables.lineage import differences, read_embedded
@@ -125,7 +125,7 @@ class JobState:
             When the disk is full; the next run appends what is missing.
         """
         self.results.parent.mkdir(parents=True, exist_ok=True)
-        with _appending(self.results) as descriptor:
+        with appending(self.results) as descriptor:
             status = os.fstat(descriptor)
         with atomic_open(self.folder / "pending.rows", "wb") as stream:
             stream.write(rows)
@@ -187,36 +187,11 @@ def _batch_name(pending: Mapping[str, Any]) -> str:
     return f"batch-{pending['batch']:06d}.json"
 
 
-class _appending:
-    """An open descriptor of a file that grows at its end; errors name the file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> int:
-        try:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-            self._descriptor = os.open(self._path, flags, 0o644)
-        except OSError as error:
-            raise SvError(f"cannot write `{self._path}`: {error.strerror}") from error
-        return self._descriptor
-
-    def __exit__(self, *exception: object) -> None:
-        os.close(self._descriptor)
-
-
 def _append(path: Path, rows: bytes) -> None:
-    with _appending(path) as descriptor:
-        view = memoryview(rows)
-        try:
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
-        except OSError as error:
-            raise SvError(
-                f"cannot write `{path}`: {error.strerror}",
-                hint="mend that and run again: what is missing is appended first",
-            ) from error
+    hint = "mend that and run again: what is missing is appended first"
+    with appending(path, hint=hint) as descriptor:
+        write_all(descriptor, rows)
+        os.fsync(descriptor)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -78,7 +78,9 @@ def _draw_det(axes: Any, name: str, sweep: Sweep, points: PointSet, *, colour: s
     value, _ = eer(sweep)
     edge = probit(np.array([1e-7]))[0]
     across, up = (np.clip(probit(rates), edge, -edge) for rates in (p_fa, p_miss))
-    axes.plot(across, up, color=colour, linewidth=1.4, label=f"{name}  EER {100 * value:.2f} %")
+    axes.plot(
+        across, up, color=colour, linewidth=1.4, label=f"{_shown(name)}  EER {100 * value:.2f} %"
+    )
     axes.plot(*probit(np.array([value, value])), "o", color=colour, markersize=5)
     for point in points.points:
         at = int(np.searchsorted(sweep.thresholds, min_dcf(sweep, point)[1]))
@@ -116,7 +118,7 @@ def plot_histogram(path: str | Path, systems: Systems) -> None:
         if np.isfinite(threshold):
             axes.axvline(threshold, color="0.3", linewidth=1, linestyle="--", label="EER threshold")
         axes.set(xlabel="Score", ylabel="Density")
-        axes.set_title(name, fontsize=10, loc="left")
+        axes.set_title(_shown(name), fontsize=10, loc="left")
         axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     save_picture(figure, path)
@@ -150,7 +152,7 @@ def plot_bayes(path: str | Path, systems: Systems, points: PointSet) -> None:
     for (name, (scores, target)), colour in zip(systems.items(), _colours(systems), strict=True):
         sweep = error_rates(scores, target)
         actual, least, default = bayes_errors(scores, target, sweep, logit_priors)
-        axes.plot(logit_priors, actual / default, color=colour, linewidth=1.4, label=name)
+        axes.plot(logit_priors, actual / default, color=colour, linewidth=1.4, label=_shown(name))
         axes.plot(logit_priors, least / default, color=colour, linewidth=1.0, linestyle="--")
     for point in points.points:
         _mark_prior(axes, point)
@@ -213,6 +215,12 @@ def _save_png(figure: Any, path: Path) -> None:
     figure.canvas.draw()
     pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
     Image.fromarray(pixels).quantize(PNG_COLOURS).save(path, format="PNG", optimize=True)
+
+
+def _shown(name: str) -> str:
+    """Return a name as text of a picture: `$` would begin a formula, a byte has no glyph."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return "".join(c if c.isprintable() else "\ufffd" for c in text).replace("$", r"\$")
 
 
 def _colours(systems: Systems) -> Sequence[str]:

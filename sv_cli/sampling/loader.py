@@ -1,5 +1,6 @@
 """Batches ahead of the step that needs them: worker processes, and the time spent waiting."""
 
+import multiprocessing
 import os
 import signal
 import tempfile
@@ -7,16 +8,22 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from functools import partial
+from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
+from sv_cli.audio.notices import say_once
 from sv_cli.errors import SettingsError, SvError
 from sv_cli.sampling.dataset import Batch, EpochBatches
-from sv_cli.workers import num_cores
+from sv_cli.tables.specifier import end_pipes
+from sv_cli.workers import num_cores, num_local_processes
 
 # A reading process hands its batches over by a socket, whose name the system limits.
 _SOCKET = "/pymp-12345678/listener-12345678"
 _LONGEST_NAME = 107
+_SHARED = "/dev/shm"
+_AHEAD = 4  # batches of a reading process
 
 
 class TimedLoader:
@@ -42,7 +49,7 @@ class TimedLoader:
                 return
             if isinstance(batch, SvError):
                 raise batch
-            yield batch
+            yield Batch(*map(torch.as_tensor, batch))
 
 
 class _ToldBatches(Dataset[Batch | SvError]):
@@ -51,14 +58,17 @@ class _ToldBatches(Dataset[Batch | SvError]):
     What a worker process raises comes out of torch as a traceback in the text of another error.
     """
 
-    def __init__(self, batches: EpochBatches) -> None:
-        self._batches = batches
+    def __init__(self, batches: EpochBatches, *, shares: bool) -> None:
+        self._batches, self._shares = batches, shares
 
     def __getitem__(self, step: int) -> Batch | SvError:
         try:
-            return self._batches[step]
+            batch = self._batches[step]
         except SvError as error:
             return error
+        # torch hands tensors over through /dev/shm; numpy's arrays go through a pipe.
+        arrays: Any = [part.numpy() for part in batch]
+        return batch if self._shares else Batch(*arrays)
 
 
 def load_batches(
@@ -68,8 +78,12 @@ def load_batches(
     num_workers: int,
     pin_memory: bool,
     timeout_seconds: float = 0.0,
+    batch_bytes: int = 0,
 ) -> TimedLoader:
     """Return the batches of an epoch from `first_step` on, in order, read ahead by workers.
+
+    Where `/dev/shm` has no room for all batches of `batch_bytes` that are read ahead, they go
+    through pipes; where it is read-only there are no workers.
 
     A batch that workers do not bring within `timeout_seconds` (0: however long it takes) is a
     RuntimeError that `errors.explain` puts into words.
@@ -79,18 +93,55 @@ def load_batches(
     SettingsError
         When the workers find no place for their sockets.
     """
+    if num_workers and not _can_start_workers():
+        num_workers = 0
+    shares = not num_workers or _fits_shared_memory(batch_bytes * (num_workers * _AHEAD + 2))
     steps = range(first_step, len(batches))
     loader: DataLoader[Batch | SvError] = DataLoader(
-        _ToldBatches(batches),
+        _ToldBatches(batches, shares=shares),
         batch_size=None,
         sampler=steps,
         num_workers=num_workers,
-        prefetch_factor=4 if num_workers else None,
+        prefetch_factor=_AHEAD if num_workers else None,
+        collate_fn=_unchanged,
         pin_memory=pin_memory,
         timeout=timeout_seconds if num_workers else 0.0,
         worker_init_fn=partial(_start_reader, sockets=_socket_folder()) if num_workers else None,
     )
     return TimedLoader(loader)
+
+
+def _unchanged(batch: Any) -> Any:
+    """Return a batch as it is; the usual function makes tensors of arrays."""
+    return batch
+
+
+def _fits_shared_memory(wanted: int) -> bool:
+    """Return whether `/dev/shm` has room for `wanted` bytes; say so once where it has not."""
+    try:
+        status = os.statvfs(_SHARED)
+    except OSError:  # a system without it
+        return True
+    free = status.f_bavail * status.f_frsize // num_local_processes()
+    if wanted > free:
+        say_once(
+            f"`{_SHARED}` has {free >> 20} MiB free of the {wanted >> 20} MiB for batches read "
+            "ahead: they go through pipes, which is slower; a container has more by `--shm-size`"
+        )
+    return wanted <= free
+
+
+def _can_start_workers() -> bool:
+    """Return whether processes can share a lock, which needs a writable `/dev/shm`."""
+    try:
+        multiprocessing.Lock()
+    except OSError as error:
+        say_once(
+            f"`{_SHARED}`: {error.strerror}: no reading processes can be started, so this process "
+            "reads; make it writable, or set `data.num_workers = 0`"
+        )
+        return False
+    return True
 
 
 def choose_num_workers(asked: int, *, world_size: int) -> int:
@@ -115,13 +166,11 @@ def _socket_folder() -> str | None:
 
 
 def _start_reader(worker: int, *, sockets: str | None) -> None:
-    import torch
-
     if sockets is not None:
         tempfile.tempdir = sockets
     torch.set_num_threads(1)
     if hasattr(signal, "sigwaitinfo"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
         threading.Thread(target=_end_when_told, name="end", daemon=True).start()
 
 
@@ -133,4 +182,5 @@ def _end_when_told() -> None:
     """
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
         pass
+    end_pipes()
     os._exit(0)

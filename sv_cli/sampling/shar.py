@@ -7,6 +7,7 @@ the archive each utterance lies; archives without one are looked through.
 
 import gzip
 import json
+import re
 import tarfile
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -72,9 +73,23 @@ def read_index(folder: Path, number: int) -> Shard | None:
         values = json.loads(index_path(folder, number).read_text(encoding="utf-8"))
         shard = Shard(**values)
         shard.stored = [Stored(*row) for row in shard.stored]
+        if not _has_types(shard):
+            return None
     except (OSError, ValueError, TypeError):
         return None
     return shard
+
+
+def _has_types(shard: Shard) -> bool:
+    """Return whether the values of an index have their types."""
+    counts = [shard.num_shards, shard.size]
+    counts += [number for row in shard.stored for number in row[2:]]
+    texts = [shard.fingerprint, *(text for row in shard.stored for text in row[:2])]
+    return (
+        all(type(count) is int for count in counts)
+        and all(isinstance(text, str) for text in texts)
+        and all(row.sample_rate > 0 and row.num_samples >= 0 for row in shard.stored)
+    )
 
 
 def read_shards(path: str | Path) -> list[tuple[Path, list[Stored]]]:
@@ -91,7 +106,7 @@ def read_shards(path: str | Path) -> list[tuple[Path, list[Stored]]]:
     looked_through = 0
     for archive in archives:
         number = archive.name.split(".")[1]
-        shard = read_index(folder, int(number)) if number.isdigit() else None
+        shard = read_index(folder, int(number)) if re.fullmatch("[0-9]{1,9}", number) else None
         if shard is None:
             looked_through += 1
             shards.append((archive, _look_through(archive)))
@@ -148,7 +163,10 @@ def _look_through(archive: Path) -> list[Stored]:
 def _read_cuts(path: Path) -> list[dict[str, Any]]:
     try:
         with gzip.open(path, "rt", encoding="utf-8") as stream:
-            return [json.loads(line) for line in stream]
+            cuts = [json.loads(line) for line in stream]
+        if not all(isinstance(cut, dict) and "id" in cut for cut in cuts):
+            raise ValueError("a line is no cut")
+        return cuts
     except (OSError, EOFError, ValueError) as error:
         raise TableError(f"`{path}` cannot be read: {error}", hint="copy it again") from error
 
@@ -160,13 +178,19 @@ def _parse_manifest(
     stream = tar.extractfile(member)
     try:
         values = json.loads(stream.read()) if stream else {}
-        return int(values["num_samples"]), int(values["sampling_rate"])
-    except (ValueError, KeyError, TypeError) as error:
+        num_samples, rate = int(values["num_samples"]), int(values["sampling_rate"])
+        if num_samples < 0 or rate <= 0:
+            raise ValueError(f"{num_samples} samples at {rate} Hz")
+        return num_samples, rate
+    except (OverflowError, ValueError, KeyError, TypeError) as error:
         raise TableError(f"`{archive}`: `{member.name}` is no manifest of audio") from error
 
 
 def _speaker(cut: dict[str, Any], archive: Path) -> str:
-    speakers = {str(part["speaker"]) for part in cut.get("supervisions", ()) if part.get("speaker")}
+    parts = cut.get("supervisions") or ()
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, dict) for part in parts):
+        raise TableError(f"`{archive}`: the supervisions of `{cut['id']}` are damaged")
+    speakers = {str(part["speaker"]) for part in parts if part.get("speaker")}
     if len(speakers) != 1:
         raise TableError(
             f"`{archive}`: `{cut['id']}` has {len(speakers)} speakers, not one",

@@ -109,6 +109,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
             return tomllib.load(stream)
     except FileNotFoundError as error:
         raise SettingsError(f"`{path}`: no such recipe") from error
+    except OSError as error:
+        raise SettingsError(f"cannot read `{path}`: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"`{path}`: not TOML: {error}") from error
 

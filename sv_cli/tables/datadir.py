@@ -6,14 +6,16 @@ Tables are written sorted as `LC_ALL=C sort` does.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from sv_cli import logs
 from sv_cli.errors import TableError, name_some
 from sv_cli.tables.datadir_check import Problem, keyed_by, validate
 from sv_cli.tables.segments import Segment, parse_segments
+from sv_cli.tables.specifier import pipes_allowed
 from sv_cli.tables.text import read_floats, read_table, sort_key, sort_keys, write_table
 
 __all__ = ["DataDir", "Problem", "Segment", "Utterance", "validate"]
@@ -125,7 +127,9 @@ class DataDir:
         return invert(self.utt2spk)
 
     def recordings(self) -> list[Utterance]:
-        """Return where the audio of each utterance lies, in the order of `utts`.
+        """Return where the audio of each utterance lies, in the order of `utts`, to be read.
+
+        Commands in wav.scp that will run are reported once.
 
         Raises
         ------
@@ -133,6 +137,7 @@ class DataDir:
             When utterances have no recording: names the first five, and the count.
         """
         utts = self.utts
+        report_commands(self.wav, f"{self.path}/wav.scp")
         if self.segments is None:
             _refuse_missing([utt for utt in utts if utt not in self.wav], f"{self.path}/wav.scp")
             return [Utterance(utt, self.wav[utt]) for utt in utts]
@@ -196,6 +201,21 @@ def sorted_by_speaker(utt2spk: Mapping[str, str]) -> bool:
 
 def _optional(path: Path, *, fields: int | None = None) -> dict[str, str] | None:
     return read_table(str(path), fields=fields, what=path.name) if path.exists() else None
+
+
+@cache
+def _report_command(source: str, command: str, count: int) -> None:
+    logs.info(
+        f"`{source}`: {count} recordings are commands that run as they are read, the first is "
+        f"`{command}`; `--no-pipes` refuses them"
+    )
+
+
+def report_commands(wav: Mapping[str, str], source: str) -> None:
+    """Report once, before they run, the commands of a wav.scp."""
+    commands = [rx for rx in wav.values() if rx.endswith("|")]
+    if commands and pipes_allowed():
+        _report_command(source, commands[0], len(commands))
 
 
 def _refuse_missing(keys: Iterable[str], where: str) -> None:

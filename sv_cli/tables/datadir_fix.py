@@ -7,6 +7,7 @@ from itertools import count
 from pathlib import Path
 
 from sv_cli import logs
+from sv_cli.atomic import atomic_path
 from sv_cli.errors import TableError, name_some
 from sv_cli.tables.datadir import DataDir, extras, invert, sorted_by_speaker
 from sv_cli.tables.datadir_check import keyed_by, validate
@@ -164,7 +165,8 @@ def _write(path: Path, tables: dict[str, dict[str, str]]) -> None:
     backup = _make_backup(path)
     for entry in list(path.iterdir()):
         if entry.is_file() and keyed_by(entry.name):
-            shutil.copy2(entry, backup / entry.name)
+            with atomic_path(backup / entry.name) as temporary:
+                shutil.copy2(entry, temporary)
             if entry.name not in tables:
                 entry.unlink()
     spk2utt = invert(tables["utt2spk"])

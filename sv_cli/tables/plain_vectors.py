@@ -1,13 +1,15 @@
 """The quick way to read embeddings: plain float32 vectors of one size in archives on disk.
 
-That is what `extract` and Kaldi write. The archive is mapped and its vectors are copied in one
-go, about ten times as fast as object by object. Anything else - a pipe, text, double, a range, a
+That is what `extract` and Kaldi write. The archive is read and its vectors are copied in one pass,
+about ten times as fast as object by object. It is not mapped: a file that is truncated meanwhile
+would end the process by SIGBUS. Anything else - a pipe, text, double, a range, a
 damaged archive - is left to the general reader, which also knows what to say about it.
 """
 
-import mmap
+import os
 import re
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,9 @@ from sv_cli.tables.text import decode, encode
 _HEAD = b"\0BFV \4"  # binary mark, token, size of the size
 _BLANKS = re.compile(rb"[\t\n\r\v\f]")  # a blank other than those that join the keys
 _HEAD_BYTES = len(_HEAD) + 4
+
+_MANY_BYTES = 1 << 24
+_READ_WHOLE = 8  # an archive is read whole unless it is so many times what is wanted
 
 PlainVectors = tuple[list[str], NDArray[np.float32]]
 
@@ -36,18 +41,15 @@ def read_plain_vectors(spec: ReadSpec, *, check_keys: bool = False) -> PlainVect
 
 def _read_ark(path: Path) -> PlainVectors | None:
     with path.open("rb") as stream:
-        content = _map(stream.fileno())
-        if content is None:
-            return None
-        ids, places = _walk(content)
-        if len(set(ids)) != len(ids) or _BLANKS.search(b" ".join(ids)):
-            return None
-        matrix = _gather(content, places)
-        content.close()
+        content = stream.read()
+    ids, places = _walk(content)
+    if len(set(ids)) != len(ids) or _BLANKS.search(b" ".join(ids)):
+        return None
+    matrix = _gather(content, places)
     return None if matrix is None else ([decode(key) for key in ids], matrix)
 
 
-def _walk(content: mmap.mmap) -> tuple[list[bytes], list[int]]:
+def _walk(content: bytes) -> tuple[list[bytes], list[int]]:
     """Keys and places of the objects, as if all had the size of the first."""
     ids, places, at = [], [], 0
     blank = content.find(b" ")
@@ -71,28 +73,29 @@ def _read_scp(path: str, check_keys: bool) -> PlainVectors | None:
     ark = Path(names.pop())
     if not ark.is_file():
         return None
+    places = [int(place) for _, _, place in parts]
     with ark.open("rb") as stream:
-        content = _map(stream.fileno())
-        matrix = None
-        if content is not None:
-            places = [int(place) for _, _, place in parts]
-            matrix = _gather(content, places)
-            if matrix is not None and check_keys:
-                for key, place in zip(table, places, strict=True):
-                    before = content[max(0, place - len(encode(key)) - 1) : place]
-                    check_archive_key(key, before, str(ark))
-            content.close()
+        size = os.fstat(stream.fileno()).st_size
+        if not places or max(places) >= size:
+            return None
+        if size > _MANY_BYTES and size > _READ_WHOLE * len(places) * _first_size(stream, places):
+            return None  # a few of many: read one by one
+        content = stream.read()
+    matrix = _gather(content, places)
+    if matrix is not None and check_keys:
+        for key, place in zip(table, places, strict=True):
+            before = content[max(0, place - len(encode(key)) - 1) : place]
+            check_archive_key(key, before, str(ark))
     return None if matrix is None else (list(table), matrix)
 
 
-def _map(descriptor: int) -> mmap.mmap | None:
-    try:
-        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError):  # empty, or no plain file
-        return None
+def _first_size(stream: IO[bytes], places: list[int]) -> int:
+    """Return the bytes of the vector at the first place, as its head says."""
+    head = os.pread(stream.fileno(), _HEAD_BYTES, places[0])
+    return _HEAD_BYTES + 4 * int.from_bytes(head[-4:], "little")
 
 
-def _gather(content: mmap.mmap, places: list[int]) -> NDArray[np.float32] | None:
+def _gather(content: bytes, places: list[int]) -> NDArray[np.float32] | None:
     """Copy the vectors that begin at `places`, or None where one is no plain vector."""
     if not places or max(places) + _HEAD_BYTES > len(content):
         return None

@@ -1,5 +1,6 @@
 """Kaldi's rspecifiers and wspecifiers, and the streams behind them: files, offsets, `-`, pipes."""
 
+import atexit
 import os
 import re
 import signal
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from sv_cli.atomic import atomic_open, refuse_same_output
+from sv_cli import logs
+from sv_cli.atomic import atomic_open, is_plain_file, refuse_same_output
 from sv_cli.errors import SvError, TableError
 
 READ_OPTIONS = frozenset(["o", "no", "s", "ns", "cs", "ncs", "p", "np", "bg", "t", "b"])
@@ -19,6 +21,8 @@ WRITE_OPTIONS = frozenset(["t", "b", "f", "nf", "p"])
 _KINDS = frozenset(("ark", "scp"))
 _OFFSET = re.compile(r"(?s)(.*):(\d+)\Z")
 _BLANKS = " \t\n\r\v\f"
+_running: set["subprocess.Popen[bytes]"] = set()
+os.register_at_fork(after_in_child=_running.clear)
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,11 @@ class WriteSpec:
         """The file that the table stands in (the scp where there is one), or None for pipes."""
         name = self.scp or self.ark or "-"
         return None if name in ("", "-") or "|" in name else Path(name)
+
+    @property
+    def files(self) -> list[str]:
+        """The names of the archive and the scp, as far as they are written."""
+        return [name for name in (self.ark, self.scp) if name is not None]
 
 
 def parse_rspecifier(text: str, *, wanted: str = "xvector.scp") -> ReadSpec:
@@ -141,6 +150,8 @@ def open_input(rx: str, *, text: bool = False) -> Iterator[IO[Any]]:
         with _input_pipe(rx[:-1]) as stream:
             yield _as_text(stream) if text else stream
     elif rx in ("", "-"):
+        if sys.stdin is None:
+            raise TableError("`-`: standard input is closed")
         yield sys.stdin if text else sys.stdin.buffer
     else:
         with open_file(rx) as stream:
@@ -167,6 +178,9 @@ def open_file(rx: str) -> IO[bytes]:
 def open_output(wx: str, *, text: bool = False) -> Iterator[IO[Any]]:
     """Open a file, `-` or `| command` for writing; a file appears when the block ends well.
 
+    A symbolic link is replaced by the file, its target stays as it is. FIFOs, /dev/stdout and
+    other devices are written to directly.
+
     Raises
     ------
     TableError
@@ -178,12 +192,11 @@ def open_output(wx: str, *, text: bool = False) -> Iterator[IO[Any]]:
             yield _flushed_text(stream) if text else stream
     elif wx in ("", "-"):
         yield from _standard_output(text)
-    elif Path(wx).exists() and not Path(wx).is_file():
-        yield from _device(wx, text)
-    else:
-        # A link is written through, as Kaldi does; rename would replace the link itself.
-        with atomic_open(os.path.realpath(wx), "wb") as stream:
+    elif is_plain_file(wx):
+        with atomic_open(wx, "wb") as stream:
             yield _flushed_text(stream) if text else stream
+    else:
+        yield from _device(wx, text)
 
 
 def check_input(rx: str, source: str) -> None:
@@ -305,10 +318,8 @@ def _flushed_text(stream: IO[bytes]) -> Any:
 
 
 def _standard_output(text: bool) -> Iterator[IO[Any]]:
-    sys.stdout.flush()
-    stream = sys.stdout.buffer
-    yield _flushed_text(stream) if text else stream
-    stream.flush()
+    with logs.stdout() as stream:
+        yield _flushed_text(stream) if text else stream
 
 
 def _device(wx: str, text: bool) -> Iterator[IO[Any]]:
@@ -360,7 +371,7 @@ def _start(command: str, *, reads: bool) -> "subprocess.Popen[bytes]":
     if not command.strip():
         raise TableError("an empty command in a pipe")
     # An own process group, so that an interrupt ends the whole pipeline and leaves no orphan.
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command,
         shell=True,
         process_group=0,
@@ -368,6 +379,18 @@ def _start(command: str, *, reads: bool) -> "subprocess.Popen[bytes]":
         stdin=subprocess.PIPE if reads else None,
         stdout=None if reads else subprocess.PIPE,
     )
+    _running.add(process)
+    return process
+
+
+def end_pipes() -> None:
+    """End the commands that this process still reads from or writes to, before it ends itself."""
+    for process in list(_running):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+atexit.register(end_pipes)  # where a thread still waits for one
 
 
 def _check_status(process: "subprocess.Popen[bytes]", command: str) -> None:
@@ -384,3 +407,4 @@ def _end(process: "subprocess.Popen[bytes]", stream: IO[bytes]) -> None:
     with suppress(BrokenPipeError):
         stream.close()
     process.wait()
+    _running.discard(process)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sv_cli import logs
-from sv_cli.errors import SettingsError, TrainingError
+from sv_cli.atomic import appending, write_all
+from sv_cli.errors import SettingsError
 
 
 class Journal:
@@ -28,7 +29,7 @@ class Journal:
 
         Raises
         ------
-        TrainingError
+        SvError
             When the disk is full.
         """
         if not self._active:
@@ -82,14 +83,8 @@ def find_curves(folder: Path) -> Callable[[], Any]:
 
 
 def _append(path: Path, text: str) -> None:
-    try:
-        with path.open("a", encoding="utf-8") as stream:
-            stream.write(text)
-    except OSError as error:
-        raise TrainingError(
-            f"cannot write `{path}`: {error.strerror or error}",
-            hint="make room, then start again with `--resume`",
-        ) from error
+    with appending(path, hint="make room, then start again with `--resume`") as descriptor:
+        write_all(descriptor, text.encode())
 
 
 def _is_broken_off(path: Path) -> bool:

@@ -1,7 +1,10 @@
 """The training loop: data, step, reading, saving and validation, each readable at a glance."""
 
+import multiprocessing
 import signal
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
@@ -36,6 +39,8 @@ from sv_cli.training.waiting import judge, shares
 
 # Steps after which several processes ask each other whether one was told to stop.
 STEPS_BETWEEN_QUESTIONS = 4
+# How long a run that was asked to stop waits for the batch of its last step.
+PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,8 @@ class Trainer:
         self._stop_asked = False  # of this process
         self._stopped = False  # by agreement of all
         self._must_close_epoch = False
+        self._waits_since: float | None = None  # for a batch
+        self._between_steps = False
         self.learner = Learner(settings, num_classes=len(training_set.speakers), world=world)
         check_sizes(self.learner.encoder, frontend, name=settings.model)
         self.features = Frontend(frontend).to(world.device)
@@ -145,7 +152,8 @@ class Trainer:
 
     def run(self) -> RunResult:
         """Train to the last epoch, from the start or from where a restored state stood."""
-        previous = signal.signal(signal.SIGTERM, self._ask_stop)
+        previous = {each: signal.signal(each, self._ask_stop) for each in _stop_signals()}
+        previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._end_waiting)
         batch_total, self._told = self.path.batch_total, self.step
         total, done = self.num_steps * batch_total, self.step * batch_total
         try:
@@ -155,7 +163,9 @@ class Trainer:
                 while self.step < self.num_steps and not self._stopped:
                     self._run_epoch(self.step // self.path.steps_per_epoch)
         finally:
-            signal.signal(signal.SIGTERM, previous)
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
             self.journal.close()
         if not self._stopped and self.world.is_first:
             self.files.save_final(self._model_file())
@@ -168,7 +178,11 @@ class Trainer:
         first = self.step - epoch * self.path.steps_per_epoch
         batches = iter(self.path.open(epoch, first_step=first))
         for _ in range(first, self.path.steps_per_epoch):
-            self._train_step(batches)
+            try:
+                self._train_step(batches)
+            except _NoBatch:
+                self._stop_without_batch()
+                return
             at_end = self.step % self.path.steps_per_epoch == 0
             if at_end or self.step % engine.log_every_steps == 0:
                 self._report()
@@ -195,7 +209,7 @@ class Trainer:
         self.learner.module.head.margin = margin
         for part in range(accumulate):
             clock.enter("data")
-            batch = next(batches)
+            batch = self._next_batch(batches, is_first=part == 0)
             # Everything random inside belongs to (seed, batch, rank): resuming is exact.
             number = self.step * accumulate + part
             torch.manual_seed((self.settings.seed * 1_000_003 + number) * 1009 + self.world.rank)
@@ -209,6 +223,30 @@ class Trainer:
         self.learner.update(self.step, lr=lr)
         clock.enter("other")
         self.step += 1
+
+    def _next_batch(self, batches: Iterator[Batch], *, is_first: bool) -> Batch:
+        """Return the next batch; `is_first` says that no part of the step was computed yet."""
+        self._between_steps = is_first
+        with self._reading():
+            return next(batches)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Let a block that reads recordings raise `_NoBatch` when it hangs after SIGTERM."""
+        self._waits_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._waits_since = None
+
+    def _stop_without_batch(self) -> None:
+        """End a run whose readers hang; save where nothing of the next step was computed."""
+        for reader in multiprocessing.active_children():
+            reader.terminate()
+        self._stopped = True
+        if self._between_steps and self.world.size == 1:
+            self._save_state()
+        logs.warn(f"stopped while no data came: a reader waited longer than {PATIENCE_SECONDS:g} s")
 
     @torch.no_grad()
     def _make_features(self, batch: Batch) -> Tensor:
@@ -272,9 +310,12 @@ class Trainer:
         self._save_state()
 
     def _validate(self, epoch: int, dev: DevSet) -> None:
-        eer = dev_eer(
-            self.learner.result, self.frontend, dev, self.world, must_stop=lambda: self._stop_asked
-        )
+        network, asked = self.learner.result, lambda: self._stop_asked
+        try:
+            with self._reading():
+                eer = dev_eer(network, self.frontend, dev, self.world, must_stop=asked)
+        except _NoBatch:
+            eer = None
         if eer is None:
             self._stopped = True
             return
@@ -322,6 +363,22 @@ class Trainer:
 
     def _ask_stop(self, signum: int, frame: FrameType | None) -> None:
         self._stop_asked = True
+        signal.setitimer(signal.ITIMER_REAL, 1.0, 1.0)
+
+    def _end_waiting(self, signum: int, frame: FrameType | None) -> None:
+        since = self._waits_since
+        if since is not None and time.monotonic() - since > PATIENCE_SECONDS:
+            raise _NoBatch
+
+
+class _NoBatch(Exception):
+    """No batch came within `PATIENCE_SECONDS` after the run was asked to stop."""
+
+
+def _stop_signals() -> list[signal.Signals]:
+    """Return the signals that end a run with its state saved; nohup ignores SIGHUP."""
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [signal.SIGTERM] if ignored else [signal.SIGTERM, signal.SIGHUP]
 
 
 def check_sizes(encoder: SpeakerEncoder, frontend: FrontendSettings, *, name: str) -> None:

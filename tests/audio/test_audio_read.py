@@ -1,6 +1,8 @@
 """Recordings by path, pipe, archive offset and segment; rows 36 to 44 of what Kaldi reads."""
 
+import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,11 @@ import pytest
 import soundfile
 
 from sv_cli.audio import notices
+from sv_cli.audio.codec import recode
 from sv_cli.audio.info import audio_info
 from sv_cli.audio.read import read_chosen_span, read_waveform
+from sv_cli.audio.recording import open_bytes
+from sv_cli.audio.write import encode_waveform
 from sv_cli.errors import AudioError, TableError
 
 RATE = 16000
@@ -246,3 +251,62 @@ def test_a_flac_header_that_claims_half_the_samples_is_refused(tmp_path, length,
             read_waveform(rx, channel=0)
     path.write_bytes(data + b"TAG of something else")
     assert len(read_waveform(str(path), channel=0)[0]) == half
+
+
+@pytest.mark.parametrize("rate", [1, 999, 768001])
+@pytest.mark.parametrize("suffix", ["wav", "au"])
+def test_a_rate_of_no_recording_is_refused(rate, suffix, tmp_path):
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, SAMPLES, rate)
+    with pytest.raises(AudioError, match=f"a sampling rate of {rate} Hz; 1000 to 768000 are read"):
+        read_waveform(str(path))
+
+
+@pytest.mark.parametrize("end", [float("nan"), float("inf"), -float("inf"), 1e400, 1e305])
+def test_a_segment_that_is_not_finite_is_refused(end, folder):
+    for bounds in ({"end": end}, {"start": end}):
+        with pytest.raises(AudioError, match="is not finite"):
+            read_waveform(str(folder / "a.wav"), **bounds)
+
+
+class Stop(BaseException):
+    """What the handler of a signal raises."""
+
+
+@pytest.mark.parametrize("work", ["read", "write", "codec"])
+def test_no_signal_is_lost_inside_libsndfile(work, folder):
+    """Given a stream of Python, libsndfile would swallow most of them in its callbacks."""
+    data = (folder / "a.flac").read_bytes()
+
+    def once():
+        if work == "write":
+            encode_waveform(EXPECTED, RATE, format="flac")
+        elif work == "codec":
+            recode(EXPECTED[:RATE], RATE, "adpcm")
+        else:
+            with open_bytes(data, name="a") as recording:
+                recording.read(0, len(SAMPLES), 0)
+
+    def stop(number, frame):
+        raise Stop
+
+    previous = signal.signal(signal.SIGALRM, stop)
+    try:
+        for number in range(40):
+            deadline = time.monotonic() + 2
+            with pytest.raises(Stop):
+                signal.setitimer(signal.ITIMER_REAL, 0.0005 * (number % 10 + 1))
+                while time.monotonic() < deadline:
+                    once()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def test_a_streamed_flac_is_refused_in_words(folder):
+    data = bytearray((folder / "a.flac").read_bytes())
+    data[21] &= 0xF0  # the number of samples of its header: 36 bits
+    data[22:26] = bytes(4)
+    (folder / "streamed.flac").write_bytes(data)
+    with pytest.raises(AudioError, match=r"its header gives no length \(streamed\)"):
+        read_waveform(str(folder / "streamed.flac"))

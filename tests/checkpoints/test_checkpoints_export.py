@@ -11,6 +11,7 @@ from sv_cli.audio.write import write_waveform
 from sv_cli.checkpoints import onnx_graph
 from sv_cli.checkpoints.export_frontend import exportable_frontend
 from sv_cli.checkpoints.model_file import ModelFile, load_model, save_model
+from sv_cli.checkpoints.onnx_file import load_onnx
 from sv_cli.cli import app
 from sv_cli.errors import CheckpointError
 from sv_cli.features.frontend import Frontend
@@ -95,3 +96,31 @@ def test_an_output_is_not_overwritten(model, tmp_path):
     result = run(model, out)
     assert result.exit_code == 1
     assert "exists already" in result.stderr
+
+
+@pytest.mark.parametrize("place", ["top", "inside"])
+def test_a_graph_with_control_flow_is_refused_by_name(model, tmp_path, place):
+    for name in onnx_graph.PACKAGES:
+        pytest.importorskip(name)
+    import onnx
+
+    assert run(model, tmp_path / "a.onnx").exit_code == 0
+    graph = onnx.load(tmp_path / "a.onnx")
+    node = onnx.helper.make_node("If", ["go"], ["embedding"])
+    branch = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["embedding.before"], ["out"])],
+        "branch",
+        [],
+        [onnx.helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, None)],
+    )
+    for name in ("then_branch", "else_branch"):
+        node.attribute.append(onnx.helper.make_attribute(name, branch))
+    if place == "inside":
+        node.op_type = "Own"
+    for each in graph.graph.node:
+        each.output[:] = ["embedding.before" if x == "embedding" else x for x in each.output]
+    graph.graph.initializer.append(onnx.helper.make_tensor("go", onnx.TensorProto.BOOL, [], [True]))
+    graph.graph.node.append(node)
+    onnx.save(graph, tmp_path / "b.onnx")
+    with pytest.raises(CheckpointError, match=r"operator `(If|Own)`: graphs with control flow"):
+        load_onnx(tmp_path / "b.onnx")

@@ -1,6 +1,7 @@
 """Model files: what is written comes back; what is foreign, damaged or dangerous is refused."""
 
 import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sv_cli.checkpoints.model_file import (
     read_model,
     read_torch_file,
     save_model,
+    write_torch_file,
 )
 from sv_cli.errors import CheckpointError
 from sv_cli.features.settings import FRONTENDS
@@ -135,3 +137,77 @@ def test_average_is_the_mean(tmp_path: Path) -> None:
             assert torch.equal(value, expected.to(value.dtype))
     with pytest.raises(CheckpointError, match="holds 3 epochs"):
         last_epochs(tmp_path, 4)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("version", "1"),
+        ("model", 3),
+        ("options", ["channels"]),
+        ("options", {1: 2}),
+        ("frontend", "wespeaker"),
+        ("weights", [1.0]),
+        ("weights", {"a": 1.0}),
+        ("weights", {1: torch.zeros(1)}),
+        ("weights", {"a": torch.zeros(2, 2).to_sparse()}),
+        ("speakers", "abc"),
+        ("speakers", [1]),
+        ("notes", None),
+        ("notes", {"threshold": "abc"}),
+        ("notes", {"threshold": float("nan")}),
+    ],
+)
+def test_a_field_of_a_wrong_type_is_named(tmp_path: Path, field: str, value: object) -> None:
+    save_model(tmp_path / "m.pt", small_model())
+    content = torch.load(tmp_path / "m.pt", weights_only=True)
+    torch.save({**content, field: value}, tmp_path / "m.pt")
+    with pytest.raises(CheckpointError, match=r"m\.pt`: (field|a name|weight|note)"):
+        load_model(tmp_path / "m.pt")
+    torch.save({key: value for key, value in content.items() if key != field}, tmp_path / "m.pt")
+    with pytest.raises(CheckpointError, match=f"field `{field}` is missing"):
+        load_model(tmp_path / "m.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("resnet34", {"num_blocks": (10**6, 4, 6, 3)}, "option `num_blocks` is 1000000"),
+        ("resnet34", {"num_blocks": (60000, 4, 6, 3)}, "more than 1000 blocks"),
+        ("ecapa_glob_c512", {"channels": 65536}, "parameters are too many"),
+        ("redimnet_b0", {"stages": [{"blocks": 400}] * 6}, "more than 1000 blocks"),
+    ],
+)
+def test_a_network_that_is_too_large_is_not_built(
+    name: str, options: dict[str, object], reason: str
+) -> None:
+    model = ModelFile(name, options, FRONTENDS["wespeaker"], {})
+    with pytest.raises(CheckpointError, match=reason):
+        model.build()
+
+
+@pytest.mark.parametrize("number", ["\u00b2", "1" * 20, "-1", "\u0661"])
+def test_an_epoch_that_is_no_number_is_refused(tmp_path: Path, number: str) -> None:
+    with pytest.raises(CheckpointError, match="expected `best`, `final` or `epoch:N`"):
+        find_model_file(f"{tmp_path}:epoch:{number}")
+
+
+def test_an_interrupt_while_a_model_is_saved_is_one(tmp_path: Path) -> None:
+    """torch calls back for each block; what a signal raises there comes out as its own error."""
+
+    content = {"weights": torch.zeros(1 << 22)}
+    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    interrupted = 0
+    try:
+        for number in range(30):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.001 * (number + 1))
+                write_torch_file(tmp_path / "m.pt", content)
+            except KeyboardInterrupt:
+                interrupted += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            assert [path.name for path in tmp_path.iterdir()] in ([], ["m.pt"])
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    assert interrupted

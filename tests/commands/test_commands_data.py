@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sv_cli.cli import app
+from sv_cli.lock import lock_folder
 from sv_cli.tables.datadir import DataDir, validate
 
 
@@ -82,3 +83,13 @@ def test_split(data):
 def test_contradicting_options(data, tmp_path):
     assert run("filter", data, tmp_path / "o", "--exclude").exit_code == 2
     assert run("filter", data, tmp_path / "o", "--utts", "a", "--speakers", "b").exit_code == 2
+
+
+def test_a_directory_is_written_by_one_command_at_a_time(data, tmp_path):
+    for folder, line in ((data, ["fix", data]), (tmp_path / "b", ["copy", data, tmp_path / "b"])):
+        with lock_folder(folder, command="data combine"):
+            refused = run(*line)
+        assert refused.exit_code == 1
+        assert "is being written by `svtool data combine`" in refused.stderr
+        assert run(*line).exit_code == 0
+        assert not (folder / ".lock").exists()

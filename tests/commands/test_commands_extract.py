@@ -426,3 +426,23 @@ def test_an_unknown_model_is_told(data):
     result = CliRunner().invoke(app, ["extract", "nowhere.pt", "data", "out"])
     assert result.exit_code == 1
     assert "nowhere.pt" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"fingerprint": 1, "done": 1}'])
+def test_a_damaged_record_of_the_end_is_no_record(data, text):
+    run("data", "out")
+    before = Path("out/xvector.ark").read_bytes()
+    Path("out/.done").write_text(text)
+    run("data", "out", "--resume")
+    assert Path("out/xvector.ark").read_bytes() == before
+    assert json.loads(Path("out/.done").read_text())["done"] == NUM_UTTS
+
+
+def test_commands_of_a_data_directory_are_reported_once(data):
+    table = Path("data/wav.scp")
+    rows = table.read_text().splitlines()
+    piped = [f"{row.split()[0]} cat {row.split()[1]} |" for row in rows[:3]]
+    table.write_text("\n".join(piped + rows[3:]) + "\n")
+    result = run("data", "out")
+    said = "`data/wav.scp`: 3 recordings are commands that run as they are read, the first is"
+    assert result.stderr.count(said) == 1

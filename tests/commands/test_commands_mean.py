@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scoring_world import World, message, run
 
+from sv_cli.lock import lock_file, lock_folder
 from sv_cli.tables.arrays import read_array
 from sv_cli.tables.embeddings import read_embeddings
 
@@ -107,3 +108,16 @@ def test_a_mean_of_numpy_is_subtracted(world):
         result = run("score", *both, world / "no", "--submean", world / mean)
         assert result.exit_code == 1
         assert problem in message(result)
+
+
+def test_two_processes_do_not_write_one_directory(world):
+    with lock_folder(world / "means", command="extract"):
+        refused = run("mean", world / "spk2utt", world / "emb", world / "means")
+    assert refused.exit_code == 1
+    assert "is being written by `svtool extract`" in message(refused)
+    with lock_file(world / "mean.vec", command="mean"):
+        outputs = [world / "means", "--global-mean", world / "mean.vec"]
+        refused = run("mean", world / "spk2utt", world / "emb", *outputs)
+    assert "mean.vec` is being written by" in message(refused)
+    assert run("mean", world / "spk2utt", world / "emb", world / "means").exit_code == 0
+    assert not [path.name for path in (world / "means").iterdir() if "lock" in path.name]

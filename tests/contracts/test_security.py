@@ -8,7 +8,9 @@ import pytest
 from survival_jobs import make_inputs
 from typer.testing import CliRunner
 
+from sv_cli.atomic import appending, write_all
 from sv_cli.cli import app
+from sv_cli.errors import SvError
 
 ROOT = Path(__file__).resolve().parents[2] / "sv_cli"
 # The shell is reached through the specifiers alone; the others start this program itself.
@@ -150,3 +152,62 @@ def test_names_in_a_watched_folder_stay_inside_the_output(
     assert run("make-fbank", "scp:names.scp", "out/feats", "--num-procs", "1").exit_code == 0
     new = {str(path) for path in tmp_path.rglob("*")} - before
     assert all(path.startswith(str(folder / "out")) for path in new), new
+
+
+def test_links_in_a_data_directory_do_not_redirect_outputs(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, home = tmp_path / "case", tmp_path / "home"
+    shutil.copytree(made, folder)
+    (home / "tables").mkdir(parents=True)
+    (home / "thesis").write_text("years of work")
+    monkeypatch.chdir(folder)
+    data = Path("data")
+    (data / "feats.scp").symlink_to(home / "profile")
+    (data / "feats.ark").symlink_to(home / "thesis")
+    assert run("make-fbank", "data", "ark,scp:data/feats.ark,data/feats.scp").exit_code == 1
+    assert (
+        run("make-fbank", "data", "ark,scp:data/feats.ark,data/feats.scp", "--force").exit_code == 0
+    )
+    for name in (".vad.ark.lock", ".more.ark.parts"):
+        (data / name).symlink_to(home / ("thesis" if name.endswith("lock") else "tables"))
+    assert run("make-vad", "data", "data/vad.ark").exit_code == 1
+    refused = run("make-fbank", "data", "data/more.ark")
+    assert refused.exit_code == 1
+    assert "is a symbolic link" in refused.stderr
+    assert sorted(path.name for path in home.rglob("*")) == ["tables", "thesis"]
+    assert (home / "thesis").read_text() == "years of work"
+
+
+def test_data_fix_writes_through_no_link(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(made / "data", tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "text").write_text((tmp_path / "data" / "utt2spk").read_text().replace(" ", " lang-"))
+    before = (home / "text").read_text()
+    Path("data/utt2lang").symlink_to(home / "text")
+    backup = Path("data/.backup")
+    backup.symlink_to(home)
+    refused = run("data", "fix", "data")
+    assert refused.exit_code == 1
+    assert "`data/.backup` is a symbolic link" in refused.stderr
+    backup.unlink()
+    backup.mkdir()
+    (backup / "utt2spk").symlink_to(home / "text")
+    assert run("data", "fix", "data").exit_code == 0
+    assert (home / "text").read_text() == before
+    assert [path.name for path in home.iterdir()] == ["text"]
+
+
+def test_logs_are_not_appended_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "thesis").write_text("years of work")
+    (tmp_path / "train.log").symlink_to(tmp_path / "thesis")
+    with (
+        pytest.raises(SvError, match="is a symbolic link"),
+        appending(tmp_path / "train.log") as descriptor,
+    ):
+        write_all(descriptor, b"x")
+    assert (tmp_path / "thesis").read_text() == "years of work"

@@ -9,6 +9,7 @@ import torch
 
 from sv_cli.audio.read import read_waveform
 from sv_cli.errors import ShapeError
+from sv_cli.features import fbank
 from sv_cli.features.cmn import normalize_columns, sliding_cmn, subtract_mean
 from sv_cli.features.fbank import log_energy
 from sv_cli.features.settings import FrontendSettings, VadSettings
@@ -98,6 +99,15 @@ def test_decisions_by_hand():
     strict = settings.model_copy(update={"vad_proportion_threshold": 0.4})
     assert energy_vad(energy, strict).int().tolist() == [0] * 7
     assert energy_vad(torch.zeros(0), settings).shape == (0,)
+
+
+def test_energies_in_blocks_are_those_of_the_whole(monkeypatch):
+    waveforms = torch.randn(2, 20000, generator=torch.Generator().manual_seed(0))
+    for settings in (VadSettings(), VadSettings(snip_edges=False)):
+        whole = log_energy(waveforms, settings)
+        with monkeypatch.context() as patch:
+            patch.setattr(fbank, "_FRAMES_OF_ENERGY", 7)
+            assert torch.equal(log_energy(waveforms, settings), whole)
 
 
 def test_voiced_frames_are_kaldis(shared):

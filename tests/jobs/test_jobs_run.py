@@ -287,3 +287,24 @@ def test_a_recording_without_a_signal_gets_no_row(night: Path) -> None:
     arrive(1)
     strict = job("--set", "out=strict", "--set", "extract.min_speech=60", status=3)
     assert "too little speech" in strict["stderr"]
+
+
+def test_what_is_no_regular_file_is_reported_and_left(night: Path) -> None:
+    arrive(0)
+    os.mkfifo("incoming/a.wav")
+    Path("incoming/b.wav").symlink_to("a.wav")
+    summary = job()
+    assert summary["found"] == summary["scored"] == 1
+    assert "left out `incoming/a.wav`: not a regular file" in summary["stderr"]
+
+
+def test_a_watched_folder_is_read_where_audio_root_is_set(night: Path) -> None:
+    arrive(0, 1)
+    Path("elsewhere").mkdir()
+    summary = job("--set", "audio_root=elsewhere")
+    assert (summary["scored"], summary["waiting"]) == (2, 0)
+
+
+def test_a_directory_as_job_file_is_refused(night: Path) -> None:
+    summary = job(name="incoming", status=2)
+    assert "cannot read `incoming`: Is a directory" in summary["stderr"]

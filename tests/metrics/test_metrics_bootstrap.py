@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sv_cli.errors import SettingsError
+from sv_cli.metrics import det
 from sv_cli.metrics.bootstrap import (
     TrialSpeakers,
     confidence_intervals,
@@ -148,3 +149,16 @@ def test_layouts_hold_the_same_cells():
     assert r"a_b & c\|d" in texts["markdown"]
     record = made.to_json()
     assert record["costs"][0]["point"]["name"] == "0.01"
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_any_name_can_be_drawn(tmp_path, suffix):
+    draw = np.random.default_rng(0)
+    scores = np.concatenate([draw.normal(1, 1, 60), draw.normal(-1, 1, 60)])
+    target = np.arange(120) < 60
+    systems = dict.fromkeys(("a$b", "$\\frac{", "x�", "tab\t"), (scores, target))
+    points = parse_points("0.05")
+    det.plot_det(tmp_path / f"det.{suffix}", systems, points)
+    det.plot_histogram(tmp_path / f"histogram.{suffix}", systems)
+    det.plot_bayes(tmp_path / f"bayes.{suffix}", systems, points)
+    assert all(path.stat().st_size > 1000 for path in tmp_path.iterdir())

@@ -301,3 +301,37 @@ def test_the_order_of_shards_holds_every_crop(shards: Path, world: int) -> None:
     assert data.storage.window > len(data.utts)
     drawn = EpochPlan(len(data.items), 4, world, 7, data.storage, data.items, 50)
     assert len(set(drawn.order(2))) == drawn.num_steps * 4 * world == 48
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [(5, 0), (5, "x"), (4, None), (4, -1), (0, 3), (2, 1.5), (1, ["s"])]
+)
+def test_an_index_of_wrong_types_is_made_again_from_the_archive(
+    shards: Path, tmp_path: Path, place: int, value: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, raw in content(shards).items():
+        (tmp_path / name).write_bytes(raw)
+    record = json.loads((tmp_path / "cuts.000001.index").read_text())
+    record["stored"][3][place] = value
+    (tmp_path / "cuts.000001.index").write_text(json.dumps(record))
+    open_training_set(str(tmp_path), SHAPE)
+    assert "looked through 1 archives without an index" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change", [{"supervisions": 3}, {"supervisions": ["s"]}, {"supervisions": None}, {"id": ["x"]}]
+)
+def test_odd_cuts_are_refused(shards: Path, tmp_path: Path, change: dict[str, object]) -> None:
+    for name, raw in content(shards).items():
+        if name.endswith(".jsonl.gz"):
+            first, *rest = gzip.decompress(raw).splitlines()
+            rows = [json.dumps({**json.loads(first), **change}).encode(), *rest]
+            raw = gzip.compress(b"\n".join(rows) + b"\n")
+        if not name.endswith(".index"):
+            (tmp_path / name).write_bytes(raw)
+    with pytest.raises(TableError, match=r"damaged|speakers, not one|does not hold"):
+        open_training_set(str(tmp_path), SHAPE)
+    for path in tmp_path.glob("*.jsonl.gz"):
+        path.write_bytes(gzip.compress(b"[1]\n"))
+    with pytest.raises(TableError, match="a line is no cut"):
+        open_training_set(str(tmp_path), SHAPE)

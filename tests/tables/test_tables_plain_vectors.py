@@ -1,10 +1,13 @@
 """The quick reader gives what the general one gives, or leaves the table to it."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from sv_cli.errors import TableError
-from sv_cli.tables import embeddings
+from sv_cli.tables import embeddings, plain_vectors
 from sv_cli.tables.arrays import ArrayWriter
 from sv_cli.tables.embeddings import read_embeddings
 from sv_cli.tables.plain_vectors import read_plain_vectors
@@ -89,3 +92,40 @@ def test_values_that_are_not_finite_are_named(folder):
         writer.write("bad", matrix[1])
     with pytest.raises(TableError, match="1 embeddings hold NaN or infinity: `bad`"):
         read_embeddings(str(folder / "bad.ark"))
+
+
+@pytest.mark.parametrize("form", ["ark:{}.ark", "scp:{}.scp"])
+def test_an_archive_that_is_cut_while_it_is_read(tmp_path, form):
+    """Mapped memory beyond the end of a file would end the process by SIGBUS."""
+    script = """
+import os, sys
+from sv_cli.tables import plain_vectors
+from sv_cli.tables.specifier import parse_rspecifier
+gather = plain_vectors._gather
+def cut(content, places):
+    os.truncate(sys.argv[1] + ".ark", 10)
+    return gather(content, places)
+plain_vectors._gather = cut
+print(plain_vectors.read_plain_vectors(parse_rspecifier(sys.argv[2]))[1].sum())
+"""
+    place = tmp_path / "a"
+    with ArrayWriter(f"ark,scp:{place}.ark,{place}.scp") as writer:
+        for number in range(100):
+            writer.write(f"u{number:03d}", np.full(512, 0.5, np.float32))
+    line = [sys.executable, "-c", script, str(place), form.format(place)]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "25600.0\n"), done.stderr
+
+
+def test_a_few_vectors_of_a_large_archive_are_read_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(plain_vectors, "_MANY_BYTES", 1 << 10)
+    place = tmp_path / "a"
+    with ArrayWriter(f"ark,scp:{place}.ark,{place}.scp") as writer:
+        for number in range(100):
+            writer.write(f"u{number:03d}", np.full(8, number + 1, np.float32))
+    assert plain_vectors.read_plain_vectors(parse_rspecifier(f"scp:{place}.scp")) is not None
+    rows = (tmp_path / "a.scp").read_text().splitlines(keepends=True)
+    (tmp_path / "few.scp").write_text("".join(rows[::40]))
+    assert plain_vectors.read_plain_vectors(parse_rspecifier(f"scp:{tmp_path}/few.scp")) is None
+    table = read_embeddings(f"scp:{tmp_path}/few.scp")
+    assert table.matrix[:, 0].tolist() == [1, 41, 81]

@@ -1,6 +1,8 @@
 """The grammar of specifiers, and pipes whose failure is seen."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -137,13 +139,33 @@ def test_devices_are_written_to_and_not_replaced():
     assert not Path(os.devnull).is_file()
 
 
-def test_a_link_is_written_through(tmp_path):
+def test_a_link_is_replaced_and_its_target_kept(tmp_path):
     (tmp_path / "real").write_bytes(b"old")
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    with open_output(str(tmp_path / "link")) as stream:
-        stream.write(b"new")
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "real").read_bytes() == b"new"
+    (tmp_path / "dangling").symlink_to(tmp_path / "absent")
+    for name in ("link", "dangling"):
+        with open_output(str(tmp_path / name)) as stream:
+            stream.write(b"new")
+        assert not (tmp_path / name).is_symlink()
+        assert (tmp_path / name).read_bytes() == b"new"
+    assert (tmp_path / "real").read_bytes() == b"old"
+    assert not (tmp_path / "absent").exists()
+
+
+def test_a_fifo_is_written_to(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    read = subprocess.Popen(["cat", tmp_path / "fifo"], stdout=subprocess.PIPE)
+    with open_output(str(tmp_path / "fifo")) as stream:
+        stream.write(b"through")
+    assert read.communicate()[0] == b"through"
+
+
+def test_dev_stdout_is_written_to_where_it_is_a_file(tmp_path):
+    script = "from sv_cli.tables.text import write_table; write_table('/dev/stdout', {'a': 'b'})"
+    with (tmp_path / "out").open("wb") as stream:
+        subprocess.run([sys.executable, "-c", script], stdout=stream, check=True)
+    assert (tmp_path / "out").read_text() == "a b\n"
+    assert Path("/dev/stdout").is_symlink()
 
 
 def test_nothing_appears_when_writing_fails(tmp_path):

@@ -100,15 +100,19 @@ class Wanted:
 def import_to(source: str, out: str | Path, wanted: Wanted) -> str:
     """Write the model of foreign weights or of `hub:NAME` to `out`; return what to say of it."""
     if source.startswith(SCHEME):
-        imported = import_published(source, wanted)
+        imported = import_published(source, wanted, folder=Path(out).parent)
     else:
         imported = import_weights(source, wanted)
     save_model(out, imported.model)
     return f"wrote `{out}`: {imported.describe()}"
 
 
-def import_published(name: str, wanted: Wanted | None = None) -> Imported:
-    """Return the model of published weights, fetched by name.
+def import_published(
+    name: str, wanted: Wanted | None = None, *, folder: Path | None = None
+) -> Imported:
+    """Return the model of published weights, fetched by name into a new folder in `folder`.
+
+    Without `folder` that is TMPDIR; the fetched files are removed.
 
     Raises
     ------
@@ -117,9 +121,11 @@ def import_published(name: str, wanted: Wanted | None = None) -> Imported:
     """
     row = find_published(name)
     wanted = wanted or Wanted()
-    with TemporaryDirectory(prefix="svtool-") as folder:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".svtool-", dir=folder) as fetched:
         logs.info(f"fetching {row.url(row.files[0])}")
-        path = download(row, Path(folder))
+        path = download(row, Path(fetched))
         project = wanted.project or row.project
         model = wanted.model or (row.model if row.model in wavlm.BASE else None)
         imported = import_weights(path, replace(wanted, project=project, model=model))

@@ -29,9 +29,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     SvError
-        When the folder cannot be made or the file cannot be put in place.
+        When the folder cannot be made, the file cannot be put in place, or it is a device.
     """
     path = Path(path)
+    if not is_plain_file(path):
+        raise SvError(f"cannot write `{path}`: not a regular file", hint="name a file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,9 +51,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_open(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a file for writing (UTF-8, LF) that appears when the block ends well."""
+    """Open a file for writing (UTF-8, LF) that appears when the block ends well.
+
+    FIFOs and devices such as /dev/stdout are written to directly.
+    """
     encoding = None if "b" in mode else "utf-8"
     newline = None if "b" in mode else "\n"
+    if not is_plain_file(path):
+        with Path(path).open(mode, encoding=encoding, newline=newline) as stream:
+            yield stream
+        return
     with (
         atomic_path(path) as temporary,
         temporary.open(mode, encoding=encoding, newline=newline) as stream,

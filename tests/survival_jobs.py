@@ -99,7 +99,7 @@ JOBS = {
             "extract",
             ["extract", "model.pt", "data", "out", "--num-procs", "2"],
             ["--resume"],
-            ("out/xvector.ark", "out/xvector.scp", "out/xvector.json"),
+            ("out/xvector.ark", "out/xvector.scp"),
         ),
         Job(
             "train",

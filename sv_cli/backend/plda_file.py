@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sv_cli.atomic import atomic_path
+from sv_cli.atomic import atomic_open
 from sv_cli.backend.plda import Plda
 from sv_cli.errors import ShapeError, TableError
 
@@ -62,8 +62,8 @@ def format_plda(plda: Plda, *, text: bool = False) -> bytes:
 
 def write_plda(path: str | Path, plda: Plda, *, text: bool = False) -> None:
     """Write a model, whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(format_plda(plda, text=text))
+    with atomic_open(path, "wb") as stream:
+        stream.write(format_plda(plda, text=text))
 
 
 def _numbers(values: Matrix) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv_cli import logs
-from sv_cli.atomic import atomic_open
+from sv_cli.atomic import atomic_open, is_plain_file
 from sv_cli.backend.center import normalize_length, subtract_mean
 from sv_cli.backend.lda import apply_affine
 from sv_cli.errors import TableError
@@ -80,8 +80,10 @@ def write_front(plda: str | Path, front: Front, lineage: Lineage) -> None:
     """Write the preprocessing of a model that has just been written, the json last.
 
     The json also holds the lineage, and the content of the model, so that a copy without it or a
-    replaced model is noticed. Files of an older model are removed.
+    replaced model is noticed. Files of an older model are removed. A device gets none of them.
     """
+    if not is_plain_file(plda):
+        return
     paths = front_paths(plda)
     for path in (paths["json"], paths["mean"], paths["transform"]):
         path.unlink(missing_ok=True)

@@ -42,7 +42,7 @@ def extract(
 
     Utterances come out in the order of their keys. Each is embedded whole; one above
     --max-seconds is cut into equal chunks whose embeddings are averaged by their frames. A
-    directory as OUT also receives xvector.json (the model) and, last of all, .done. Under
+    directory as OUT also receives a hidden record of its lineage and, last, .done. Under
     torchrun, or with --num-procs and --resume, the table has the same bytes.
 
     Recordings without a usable signal (digital silence, a constant, less than --min-speech, below

@@ -68,7 +68,7 @@ def score(
 ) -> None:
     r"""Score trials by the cosine of their embeddings, or by their inner product.
 
-    The inner product is taken with `--inner-product`, and of embeddings whose xvector.json asks for
+    The inner product is taken with `--inner-product`, and of embeddings whose record asks for
     it: those of `extract --crops`.
 
     With `--dense` there is no table of trials: every enrolment is scored with every test, into a

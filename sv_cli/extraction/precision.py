@@ -54,7 +54,7 @@ def choose_form(
     Raises
     ------
     SettingsError
-        When bf16 is asked of an exported graph.
+        When bf16 is asked of an exported graph, or of a processor without it.
     """
     if isinstance(encoder, OnnxEncoder):
         if precision == "bf16":
@@ -64,6 +64,10 @@ def choose_form(
     wanted = [precision] if precision != "auto" else ["bf16", "fp32"]
     if precision == "auto" and not gains_by_bf16(device):
         wanted = ["fp32"]
+    if precision == "bf16" and not computes_bf16(device):
+        raise SettingsError(
+            "this processor has no bf16 convolutions", hint="leave `--precision bf16` out"
+        )
     plain = prepare_for_inference(encoder, "fp32", device=device, fuse=False)
     references = [plain(sample) for sample in samples]
     for name in wanted:
@@ -75,6 +79,13 @@ def choose_form(
             return form
         logs.debug(f"precision refused: {form}")
     return Form(wanted[-1], fused=False)
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Return whether the convolutions of the device take bf16."""
+    if device.type == "cuda":
+        return True
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def gains_by_bf16(device: torch.device) -> bool:

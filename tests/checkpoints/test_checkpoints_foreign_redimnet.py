@@ -190,11 +190,15 @@ def test_a_checkpoint_of_the_trainer(tmp_path: Path, prefix: str) -> None:
     weights = {**buffers(), **weights_of("redimnet2_b0", **options)}
     outer = prefix.removesuffix("backbone.")
     state = {f"{prefix}{key}": value for key, value in weights.items()}
-    state |= {f"{outer}projection.weight": torch.zeros(7, 192)}
+    state |= {f"{outer}projection.weight": torch.ones(7, 192)}
     state |= {f"{outer}projection.bias": torch.zeros(1, 1)}
     imported = import_weights(save(tmp_path / "model_120.pt", state))
     assert (imported.project, network_of(imported)) == ("redimnet", ("redimnet2_b0", options))
-    assert imported.dropped == {"projection": 2, "spec": 4}
+    assert imported.dropped == {"spec": 4}
+    assert {key: value.shape for key, value in imported.model.head.items()} == {
+        "weight": (7, 192),
+        "bias": (1, 1),
+    }
     assert imported.model.frontend == FRONTENDS["tfmel"]
 
 

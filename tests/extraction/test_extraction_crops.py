@@ -1,6 +1,5 @@
 """Embeddings with crops: their inner product is the score of a plain loop over the definition."""
 
-import json
 from itertools import combinations
 
 import numpy as np
@@ -173,9 +172,9 @@ def test_what_does_not_go_together_is_refused(world):
     data, emb, plain = world / "data", world / "crops", world / "plain"
     svtool("extract", world / "model.pt", data, emb, *options)
     svtool("extract", world / "model.pt", data, plain)
-    record = json.loads((emb / "xvector.json").read_text())
-    assert (record["inner_product"], record["embedding_dim"]) == (True, 32)
-    assert record["model"] == "resnet34 with 3 crops of 0.5 s"
+    info = read_embeddings(str(emb)).info
+    assert (info.inner_product, info.embedding_dim) == (True, 32)
+    assert info.model == "resnet34 with 3 crops of 0.5 s"
     trials = data / "trials"
     assert "have 32 values, those of" in svtool("score", trials, emb, plain, status=1)
     for option in (["--submean", plain], ["--length-norm"]):
@@ -186,7 +185,7 @@ def test_what_does_not_go_together_is_refused(world):
     assert "is scored by the inner product" in said
     said = svtool("score", trials, plain, plain, world / "s", "--inner-product")
     said = svtool("asnorm", world / "s", plain, plain, plain, "--top-n", 5, status=1)
-    assert "is made by `score --inner-product`, the cohort would be by `score`" in said
+    assert "do not go together: score inner_product True and False" in said
     said = svtool("extract", world / "model.pt", "scp:feats.scp", world / "f", *options, status=2)
     assert "`--crops` takes recordings" in said
     said = svtool("extract", world / "model.pt", data, emb, "--crops", 2, "--resume", status=1)

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 import torch
 
-from sv_cli.errors import AudioError, ShapeError
+from sv_cli.errors import AudioError, SettingsError, ShapeError
 from sv_cli.extraction.extractor import Extractor
 from sv_cli.extraction.precision import Form, choose_form
 from sv_cli.extraction.settings import ExtractSettings
@@ -126,10 +126,14 @@ def test_auto_tries_the_first_utterances(make_encoder, waveforms, monkeypatch):
     encoder = make_encoder("resnet34")
     samples = [torch.randn(1, 100, 80)]
     cpu = torch.device("cpu")
-    monkeypatch.setattr(precision, "gains_by_bf16", lambda device: True)
-    assert choose_form(encoder, "auto", device=cpu, samples=samples).precision == "bf16"
-    monkeypatch.setitem(precision.MIN_COSINE, "bf16", 1.1)
-    assert choose_form(encoder, "auto", device=cpu, samples=samples) == FP32
+    if precision.computes_bf16(cpu):
+        monkeypatch.setattr(precision, "gains_by_bf16", lambda device: True)
+        assert choose_form(encoder, "auto", device=cpu, samples=samples).precision == "bf16"
+        monkeypatch.setitem(precision.MIN_COSINE, "bf16", 1.1)
+        assert choose_form(encoder, "auto", device=cpu, samples=samples) == FP32
+    else:
+        with pytest.raises(SettingsError, match="has no bf16 convolutions"):
+            choose_form(encoder, "bf16", device=cpu, samples=samples)
     monkeypatch.setattr(precision, "gains_by_bf16", lambda device: False)
     assert choose_form(encoder, "auto", device=cpu, samples=samples) == FP32
     monkeypatch.setitem(precision.MIN_COSINE, "fp32", 1.1)

@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sv_cli.errors import TableError
+from sv_cli.atomic import atomic_open, atomic_path
+from sv_cli.errors import SvError, TableError
 from sv_cli.tables.specifier import (
     READ_OPTIONS,
     open_input,
@@ -166,6 +168,22 @@ def test_dev_stdout_is_written_to_where_it_is_a_file(tmp_path):
         subprocess.run([sys.executable, "-c", script], stdout=stream, check=True)
     assert (tmp_path / "out").read_text() == "a b\n"
     assert Path("/dev/stdout").is_symlink()
+
+
+@pytest.mark.parametrize("write", [atomic_open, atomic_path])
+def test_devices_are_never_replaced(write, tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    if write is atomic_path:
+        with pytest.raises(SvError, match="not a regular file"), atomic_path(fifo):
+            pass
+    else:
+        with ThreadPoolExecutor() as pool:
+            text = pool.submit(fifo.read_text)
+            with atomic_open(fifo) as stream:
+                stream.write("a")
+            assert text.result() == "a"
+    assert fifo.is_fifo() and [path.name for path in tmp_path.iterdir()] == ["fifo"]
 
 
 def test_nothing_appears_when_writing_fails(tmp_path):

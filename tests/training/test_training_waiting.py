@@ -9,7 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 from sv_cli.cli import app
-from sv_cli.errors import SettingsError, TrainingError
+from sv_cli.errors import SettingsError, SvError, TrainingError
 from sv_cli.training.journal import Journal, find_curves
 from sv_cli.training.report import describe_epochs, draw_report, read_log
 from sv_cli.training.waiting import Reading, StageClock, judge, shares
@@ -107,11 +107,11 @@ def test_a_line_that_broke_off_takes_no_other_with_it(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_told_by_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*given: object, **named: object) -> None:
+    def refuse(*given: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(TrainingError, match=r"train\.log`: No space left") as caught:
+    monkeypatch.setattr("sv_cli.atomic.os.write", refuse)
+    with pytest.raises(SvError, match=r"train\.log`: No space left") as caught:
         Journal(tmp_path, active=True).write("step", step=1)
     assert "--resume" in (caught.value.hint or "")
 

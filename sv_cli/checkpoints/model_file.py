@@ -22,7 +22,7 @@ from sv_cli.atomic import atomic_path
 from sv_cli.errors import CheckpointError
 from sv_cli.features.settings import FrontendSettings, frontend_name
 from sv_cli.models.protocol import SpeakerEncoder
-from sv_cli.models.registry import build_model
+from sv_cli.models.registry import build_model, without_initialization
 from sv_cli.models.size import refuse_huge
 from sv_cli.settings.model import build_settings
 from sv_cli.tables.embeddings import ModelInfo
@@ -83,7 +83,8 @@ class ModelFile:
         """
         if self.options:
             refuse_huge(self.model, self.options)
-        encoder = build_model(self.model, **self.options)
+        with without_initialization():
+            encoder = build_model(self.model, **self.options)
         load_weights(encoder, self.weights, what=f"model `{self.model}`")
         return encoder.eval()
 

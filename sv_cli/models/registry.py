@@ -9,6 +9,8 @@ for networks that differ, WeSpeaker's keeps the bare name and the other carries 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -396,3 +398,18 @@ def build_model(name: str, **overrides: Any) -> SpeakerEncoder:
     builder = getattr(import_module(f"sv_cli.models.{MODELS[name].module}"), name)
     encoder: SpeakerEncoder = builder(**overrides)
     return encoder
+
+
+@contextmanager
+def without_initialization() -> Iterator[None]:
+    """Build networks without drawing weights, for those that are loaded or only counted."""
+    from torch.nn import init
+
+    drawn = {name: value for name, value in vars(init).items() if name[-1:] == "_" != name[0]}
+    try:
+        for name in drawn:
+            setattr(init, name, lambda tensor, *given, **named: tensor)
+        yield
+    finally:
+        for name, function in drawn.items():
+            setattr(init, name, function)

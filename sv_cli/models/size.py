@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from sv_cli.errors import CheckpointError
-from sv_cli.models.registry import build_model
+from sv_cli.models.registry import build_model, without_initialization
 
 MAX_PARAMETERS = 5_000_000_000  # 20 GB in float32; the largest network of the registry has 0.6 e9
 _MAX_BLOCKS = 1000  # of a network; the largest of the registry has 151
@@ -29,7 +29,7 @@ def refuse_huge(name: str, options: Mapping[str, Any]) -> None:
     num_blocks = sum(number for option, number in numbers if option in _COUNTS)
     if num_blocks > _MAX_BLOCKS or len(numbers) > _MAX_BLOCKS:
         raise CheckpointError(f"model `{name}`: its options ask for more than {_MAX_BLOCKS} blocks")
-    with torch.device("meta"):  # shapes alone, no memory
+    with torch.device("meta"), without_initialization():  # shapes alone, no memory
         count = sum(weight.numel() for weight in build_model(name, **options).parameters())
     if count > MAX_PARAMETERS:
         raise CheckpointError(f"model `{name}`: {count:.2g} parameters are too many")

@@ -32,6 +32,10 @@ def write(shared: Path, tmp_path: Path, name: str) -> Path:
     return save(tmp_path / f"{name}.pt", fill_all(shapes))
 
 
+# 28 branches deep: rounding differs by the vector width of the processor.
+OTHER_TOLERANCES = {"matln_speaker-net-repvgg-b1": 2}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_recorded_network(shared: Path, tmp_path: Path, name: str) -> None:
@@ -42,7 +46,8 @@ def test_recorded_network(shared: Path, tmp_path: Path, name: str) -> None:
     assert sum(p.numel() for p in encoder.parameters()) == golden["parameters"]
     for case in golden["cases"]:
         case["largest"] = np.abs(case["embedding"]).max()
-        assert max(golden_models.golden_difference(encoder, case)) <= golden_models.TOLERANCE
+        tolerance = golden_models.TOLERANCE * OTHER_TOLERANCES.get(name, 1)
+        assert max(golden_models.golden_difference(encoder, case)) <= tolerance
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from sv_cli.augment.draw import Coded
 from sv_cli.augment.settings import CodecSettings
 from sv_cli.logs import format_table
 from sv_cli.memory import keep_freed_memory
-from sv_cli.tables.datadir import DataDir
+from sv_cli.tables.datadir.directory import DataDir
 
 RATE = 16000
 LEVELS = (0.0, 0.5, 0.8, 0.95)

@@ -19,11 +19,11 @@ import torch
 from numpy.typing import NDArray
 
 from sv_cli.audio.read import read_waveform
+from sv_cli.audio.sources import Utterance, open_source
 from sv_cli.extraction.extractor import Extractor
 from sv_cli.extraction.settings import ExtractSettings
 from sv_cli.features.frontend import Frontend
 from sv_cli.features.settings import find_frontend
-from sv_cli.features.sources import Utterance, open_source
 from sv_cli.models.protocol import SpeakerEncoder
 from sv_cli.models.registry import MODELS, build_model, find_model
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sv_cli.tables.arrays import ArrayWriter
+from sv_cli.tables.kaldi.arrays import ArrayWriter
 
 NUM_EMBEDDINGS, DIM, NUM_TRIALS, NUM_COHORT = 145_160, 256, 579_818, 5_994
 ROOT = str(Path(__file__).resolve().parent.parent)

@@ -27,7 +27,7 @@ from sv_cli.sampling.loader import load_batches
 from sv_cli.sampling.plan import EpochPlan
 from sv_cli.sampling.shar_write import SharJob, write_shar
 from sv_cli.sampling.training_set import CropShape, TrainingSet, open_training_set
-from sv_cli.tables.datadir import DataDir
+from sv_cli.tables.datadir.directory import DataDir
 
 BATCH = 64
 DELAY = 0.005

@@ -17,8 +17,8 @@ from pathlib import Path
 import kaldiio
 import numpy as np
 
-from sv_cli.tables.arrays import ArrayTable, ArrayWriter, iterate_arrays
 from sv_cli.tables.embeddings import read_embeddings
+from sv_cli.tables.kaldi.arrays import ArrayTable, ArrayWriter, iterate_arrays
 
 NUM_EMBEDDINGS, DIM, ROUNDS = 20_000, 256, 5
 NUM_SPEAKERS = 5_994

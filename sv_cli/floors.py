@@ -18,6 +18,7 @@ FLOORS: dict[str, int] = {
     "metrics": 1,
     "audio": 2,
     "backend": 2,
+    "scoring": 3,
     "features": 3,
     "augment": 3,
     "models": 3,
@@ -26,8 +27,9 @@ FLOORS: dict[str, int] = {
     "checkpoints": 4,
     "sampling": 4,
     "extraction": 5,
+    "environment": 6,
     "training": 6,
-    "jobs": 6,
+    "nightly": 6,
     "commands": 7,
     "cli": 8,
     "__main__": 9,
@@ -35,7 +37,7 @@ FLOORS: dict[str, int] = {
 
 # An outside library -> the modules (dotted prefixes below sv_cli) that may import it.
 DOORS: dict[str, tuple[str, ...]] = {
-    "kaldiio": ("tables.arrays",),
+    "kaldiio": ("tables.kaldi.arrays",),
     "soundfile": ("audio",),
     "soxr": ("audio",),
     "torchaudio": ("audio.torchaudio_door",),
@@ -60,6 +62,7 @@ WITHOUT_TORCH: tuple[str, ...] = (
     "tables",
     "metrics",
     "backend",
+    "scoring",
     "corpora",
 )
 

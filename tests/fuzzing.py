@@ -27,13 +27,19 @@ from sv_cli.audio.archive import index_archive
 from sv_cli.audio.info import audio_info
 from sv_cli.audio.mp4 import mp4_info
 from sv_cli.audio.read import read_waveform
-from sv_cli.backend.cohort_stats_file import read_stats
 from sv_cli.errors import SvError
-from sv_cli.tables.arrays import ArrayTable, ArrayWriter, iterate_arrays, read_array, write_array
+from sv_cli.scoring.asnorm import read_stats
 from sv_cli.tables.embeddings import read_embeddings
-from sv_cli.tables.scores import read_scores
+from sv_cli.tables.kaldi.arrays import (
+    ArrayTable,
+    ArrayWriter,
+    iterate_arrays,
+    read_array,
+    write_array,
+)
+from sv_cli.tables.pairs.scores import read_scores
+from sv_cli.tables.pairs.trials import read_trials
 from sv_cli.tables.text import read_floats, read_spk2utt, read_table
-from sv_cli.tables.trials import read_trials
 
 LIMIT_BYTES = 1 << 30
 LIMIT_SECONDS = 5

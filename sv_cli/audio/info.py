@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sv_cli.audio.recording import Recording, open_recording
-from sv_cli.tables.datadir import Utterance
-from sv_cli.tables.specifier import is_pipe, strip_offset
+from sv_cli.tables.datadir.directory import Utterance
+from sv_cli.tables.kaldi.specifier import is_pipe, strip_offset
 
 FileState = tuple[int, int] | None
 

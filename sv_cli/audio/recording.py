@@ -15,7 +15,7 @@ from sv_cli.audio import wav
 from sv_cli.audio.flac import count_hidden_samples
 from sv_cli.audio.memory_file import memory_file
 from sv_cli.errors import AudioError, TableError
-from sv_cli.tables.specifier import check_input, open_input
+from sv_cli.tables.kaldi.specifier import check_input, open_input
 
 _ENTRY = re.compile(r"^(?P<path>.+):(?P<offset>[0-9]+)$")
 _BLOCK_SAMPLES = 1 << 20  # 65 s at 16 kHz: nearly every recording in one piece

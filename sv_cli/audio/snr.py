@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sv_cli import logs
 from sv_cli.audio.read import read_waveform
 from sv_cli.errors import AudioError
-from sv_cli.tables.datadir import Utterance
+from sv_cli.tables.datadir.directory import Utterance
 
 LOWEST, HIGHEST = -20.0, 100.0  # dB
 SPEECH_SHAPE = 0.4  # of the Gamma distribution of the amplitudes of clean speech

@@ -12,7 +12,7 @@ from sv_cli.audio.read import read_waveform
 from sv_cli.augment.banks import RIR_KINDS, Series
 from sv_cli.augment.settings import AugmentSettings
 from sv_cli.errors import AudioError, SettingsError, TableError
-from sv_cli.tables.datadir import DataDir, Utterance
+from sv_cli.tables.datadir.directory import DataDir, Utterance
 from sv_cli.workers import num_cores
 
 _FULL_SCALE = 32768.0

@@ -7,7 +7,7 @@ is worked off in blocks: one float32 matrix product and one partial selection ea
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, assert_never, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,26 +172,26 @@ def apply_norm(
     normalised : (num_trials,) float64
         s-norm: the mean of the z-normed and the t-normed score.
     """
-    z = _Side(enroll, enroll_rows)
-    t = _Side(test, test_rows)
-    if method == "z":
-        return z.norm(scores)
-    if method == "t":
-        return t.norm(scores)
-    if method == "zt":
-        return t.norm(z.norm(scores))
-    if method == "tz":
-        return z.norm(t.norm(scores))
-    return 0.5 * (z.norm(scores) + t.norm(scores))
 
+    def z(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (values - enroll.mean[enroll_rows]) / enroll.std[enroll_rows]
 
-@dataclass(frozen=True)
-class _Side:
-    stats: CohortStats
-    rows: Rows
+    def t(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (values - test.mean[test_rows]) / test.std[test_rows]
 
-    def norm(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        return (scores - self.stats.mean[self.rows]) / self.stats.std[self.rows]
+    match method:
+        case "asnorm" | "snorm":
+            return 0.5 * (z(scores) + t(scores))
+        case "z":
+            return z(scores)
+        case "t":
+            return t(scores)
+        case "zt":
+            return t(z(scores))
+        case "tz":
+            return z(t(scores))
+        case _:
+            assert_never(method)
 
 
 def side_stats(
@@ -277,7 +277,7 @@ def crossed_stats(
     Matejka et al., Interspeech 2017, adaptive s-norm 2.
     """
     stats = CohortStats(np.empty(len(rows)), np.empty(len(rows)))
-    order = np.argsort(rows, kind="stable")  # trials of one block of embeddings stand together
+    order = np.argsort(rows, kind="stable")  # groups the trials of one block of embeddings
     ranked = rows[order]
     for block in blocks(len(embeddings), max(1, BLOCK_CELLS // len(cohort))):
         first, last = np.searchsorted(ranked, [block.start, block.stop])

@@ -107,7 +107,7 @@ class Selected:
     ----------
     enroll, test : (num_kept,) int
         Columns and rows of the rectangle, in order of test row, then falling score; of equal
-        scores the first of the enrolment table stands first.
+        scores the first of the enrolment table is first.
     score : (num_kept,) float32
     """
 
@@ -127,7 +127,7 @@ def select_dense(
     """Give the `top_k` highest scores of each test row, those not below `threshold`, or both.
 
     The products only propose pairs. What is given is the score that `dot_pairs` has for them, so
-    that equal embeddings tie exactly, wherever they stand in a block.
+    that equal embeddings tie exactly, at any place in a block.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def select_dense(
     check_dims(enroll, test)
     span = len(enroll) if top_k is None else max(BEST_COLUMNS, 4 * top_k)
     span = max(1, min(span, len(enroll)))
-    # the rounding is told for rows of length 1
+    # the rounding is given for rows of length 1
     scale = max(1.0, float(magnitudes(enroll).max(initial=0) * magnitudes(test).max(initial=0)))
     wanted = _Wanted(top_k, threshold, Gemm(gemm.multiply, scale * gemm.rounding))
     for rows in blocks(len(test), max(1, RECTANGLE_CELLS // span)):
@@ -171,7 +171,7 @@ def _propose(
     """Return test and enrolment rows of all pairs that may be wanted, and of few others.
 
     A block of scores is looked at by the maxima of groups of columns: as many as `top_k` groups
-    reach the `top_k`-th highest maximum, so no wanted score lies below it.
+    reach the `top_k`-th highest maximum, so no wanted score is below it.
     """
     top_k, threshold, rounding = wanted.top_k, wanted.threshold, wanted.gemm.rounding
     width = 1 if top_k is None else max(1, min(GROUP_COLUMNS, span // (4 * top_k)))

@@ -132,7 +132,7 @@ def sorted_eigenvectors(symmetric: Matrix) -> tuple[Matrix, Matrix]:
 
 
 def with_offset(linear: Matrix, mean: Matrix) -> Matrix:
-    """Put the offset column -linear @ mean behind a linear map."""
+    """Append the offset column -linear @ mean to a linear map."""
     return np.hstack([linear, -(linear @ mean)[:, None]])
 
 

@@ -37,7 +37,7 @@ class LogisticFit:
     num_iterations : int
         Newton steps that were taken.
     separable : bool
-        Whether every target lies above every nontarget; only the ridge bounds the weights then.
+        Whether every target scores above every nontarget; only the ridge bounds the weights then.
     """
 
     weights: Floats

@@ -65,7 +65,7 @@ def project(
     for rows in blocks(len(matrix), BLOCK_ROWS):
         y = (matrix[rows].astype(np.float64) - plda.mean) @ plda.transform.T
         lengths[rows] = np.sqrt(np.einsum("ij,ij->i", y, y))
-        with np.errstate(divide="ignore", invalid="ignore"):  # told below, with the keys
+        with np.errstate(divide="ignore", invalid="ignore"):  # reported below, with the keys
             y *= _length_factor(plda, y, counts[rows], length_norm)[:, None]
         projected[rows] = y
     check_vectors(lengths, ids, what="embeddings less the PLDA mean")

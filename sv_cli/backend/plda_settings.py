@@ -10,10 +10,10 @@ LengthNorm = Literal["psi", "simple", "none"]
 
 
 class PldaSettings(Settings):
-    """How a PLDA is trained, and what stands in front of it."""
+    """How a PLDA is trained, and its preprocessing."""
 
     center: bool = Field(False, description="Subtract the mean of the training embeddings.")
-    lda_dim: int | None = Field(None, ge=1, description="Reduce to so many dimensions by LDA.")
+    lda_dim: int | None = Field(None, ge=1, description="Dimensions after LDA.")
     total_covariance_factor: float = Field(
         0.0, ge=0, le=1, description="Share of the total covariance in what LDA makes unit."
     )

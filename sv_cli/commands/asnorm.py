@@ -68,7 +68,7 @@ def asnorm(
     \b
     See also: score, mean, qmf, eval
     """
-    from sv_cli.backend import asnorm_job as job
+    from sv_cli.scoring import asnorm as job
 
     claim_outputs(out, *([stats] if stats else []), force=force)
     files = job.NormFiles(scores, enroll, test, cohort, out, stats, use_stats, columns)

@@ -55,7 +55,7 @@ def train(
     \b
     See also: calibrate apply, calibrate threshold, eval
     """
-    from sv_cli.backend.score_jobs import train_calibration
+    from sv_cli.scoring.calibrate import train_calibration
 
     claim_outputs(model, force=force)
     done = train_calibration(
@@ -89,7 +89,7 @@ def apply(
     \b
     See also: calibrate train, decide, eval
     """
-    from sv_cli.backend.score_jobs import apply_calibration
+    from sv_cli.scoring.calibrate import apply_calibration
 
     claim_outputs(out, force=force)
     done = apply_calibration(model, scores, out, embeddings=embeddings, columns=columns)
@@ -123,7 +123,7 @@ def threshold(
     \b
     See also: decide, calibrate train, eval
     """
-    from sv_cli.backend.score_jobs import make_threshold
+    from sv_cli.scoring.calibrate import make_threshold
 
     claim_outputs(out, force=force)
     done = make_threshold(trials, scores, out, at=at, embeddings=embeddings, columns=columns)
@@ -151,7 +151,7 @@ def decide(
     \b
     See also: calibrate threshold, eval
     """
-    from sv_cli.backend.score_jobs import decide_trials
+    from sv_cli.scoring.calibrate import decide_trials
 
     claim_outputs(out, force=force)
     accepted, rejected = decide_trials(

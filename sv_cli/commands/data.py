@@ -13,7 +13,7 @@ from sv_cli.errors import SettingsError, TableError
 from sv_cli.lock import claim_folder, claim_outputs
 
 if TYPE_CHECKING:
-    from sv_cli.tables.datadir import DataDir
+    from sv_cli.tables.datadir.directory import DataDir
 
 Directory = Annotated[str, typer.Argument(help="Data directory.", metavar="DIR")]
 Directories = Annotated[list[str], typer.Argument(help="Data directories.", metavar="DIR...")]
@@ -38,7 +38,7 @@ def validate(
     \b
     See also: data fix, data info
     """
-    from sv_cli.tables.datadir import validate as find_problems
+    from sv_cli.tables.datadir.directory import validate as find_problems
 
     count = 0
     for path in directories:
@@ -65,7 +65,7 @@ def fix(directories: Directories) -> None:
     \b
     See also: data validate
     """
-    from sv_cli.tables.datadir_fix import fix as mend
+    from sv_cli.tables.datadir.fix import fix as mend
 
     kept = dropped = 0
     for path in directories:
@@ -94,7 +94,7 @@ def info(
     \b
     See also: data validate
     """
-    from sv_cli.tables.datadir_fix import info as describe
+    from sv_cli.tables.datadir.fix import info as describe
 
     facts = {path: describe(path) for path in directories}
     if as_json:
@@ -133,7 +133,7 @@ def subset(
     \b
     See also: data filter, data split
     """
-    from sv_cli.tables.datadir_edit import subset as choose
+    from sv_cli.tables.datadir.edit import subset as choose
 
     data = _load(directory)
     _write(choose(data, count, how=how), out, force=force)
@@ -160,7 +160,7 @@ def split(
     \b
     See also: data combine, data subset
     """
-    from sv_cli.tables.datadir_edit import split as cut
+    from sv_cli.tables.datadir.edit import split as cut
 
     data = _load(directory)
     root = Path(out or Path(directory) / f"split{parts}{'utt' if per_utt else ''}")
@@ -186,7 +186,7 @@ def combine(
     \b
     See also: data copy (for prefixes), data split
     """
-    from sv_cli.tables.datadir_edit import combine as join
+    from sv_cli.tables.datadir.edit import combine as join
 
     _write(join([_load(directory) for directory in directories]), out, force=force)
 
@@ -213,7 +213,7 @@ def copy(
     \b
     See also: data combine, data filter
     """
-    from sv_cli.tables import datadir_edit
+    from sv_cli.tables.datadir import edit as datadir_edit
 
     data = _load(directory)
     if spk_as_prefix:
@@ -261,7 +261,7 @@ def filter(
 
 
 def _listed(data: "DataDir", utts: str | None, speakers: str | None, *, exclude: bool) -> "DataDir":
-    from sv_cli.tables.datadir_edit import filter_data
+    from sv_cli.tables.datadir.edit import filter_data
     from sv_cli.tables.text import read_first_fields
 
     if utts and speakers:
@@ -278,7 +278,7 @@ def _listed(data: "DataDir", utts: str | None, speakers: str | None, *, exclude:
 def _within(
     data: "DataDir", min_seconds: float, max_seconds: float | None, min_utts: int
 ) -> "DataDir":
-    from sv_cli.tables.datadir_edit import between_durations, with_enough_utterances
+    from sv_cli.tables.datadir.edit import between_durations, with_enough_utterances
 
     if min_seconds or max_seconds is not None:
         most = float("inf") if max_seconds is None else max_seconds
@@ -287,7 +287,7 @@ def _within(
 
 
 def _load(directory: str) -> "DataDir":
-    from sv_cli.tables.datadir import DataDir
+    from sv_cli.tables.datadir.directory import DataDir
 
     return DataDir.load(directory, extra=True)
 

@@ -50,7 +50,7 @@ def perturb_speed(
     See also: data play, data resample, data combine
     """
     from sv_cli.corpora import rewritten
-    from sv_cli.tables.datadir import DataDir
+    from sv_cli.tables.datadir.directory import DataDir
 
     factors = rewritten.parse_speeds(speeds)
     data = DataDir.load(directory, extra=True)
@@ -89,7 +89,7 @@ def resample(
     See also: data perturb-speed, data play
     """
     from sv_cli.corpora.rewritten import AudioFiles, resample_data
-    from sv_cli.tables.datadir import DataDir
+    from sv_cli.tables.datadir.directory import DataDir
 
     data = DataDir.load(directory, extra=True)
     files = AudioFiles(out / "audio", format, num_procs, audio_root, resume, force)
@@ -124,7 +124,7 @@ def play(
     """
     from sv_cli.audio.rewrite import Change, read_changed
     from sv_cli.audio.write import encode_waveform
-    from sv_cli.tables.specifier import open_output
+    from sv_cli.tables.kaldi.specifier import open_output
 
     samples, written = read_changed(recording, Change(speed, rate), audio_root=audio_root)
     with open_output("-") as stream:

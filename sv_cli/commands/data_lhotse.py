@@ -34,7 +34,7 @@ def to_lhotse(
     """
     from sv_cli.sampling.lhotse_manifests import FILES
     from sv_cli.sampling.lhotse_manifests import to_lhotse as write
-    from sv_cli.tables.datadir import DataDir
+    from sv_cli.tables.datadir.directory import DataDir
 
     claim_outputs(*(out / name for name in FILES), force=force)
     written = write(DataDir.load(directory, extra=True), out, audio_root=audio_root)

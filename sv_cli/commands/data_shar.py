@@ -39,7 +39,7 @@ def to_shar(
     See also: data to-lhotse, data resample, train
     """
     from sv_cli.sampling.shar_write import SharJob, write_shar
-    from sv_cli.tables.datadir import DataDir
+    from sv_cli.tables.datadir.directory import DataDir
 
     job = SharJob(out, shard_size, seed, audio_root)
     data = DataDir.load(directory, extra=True)

@@ -12,9 +12,9 @@ from sv_cli.commands.skipping import Force, MaxSkipped, finish
 from sv_cli.lock import claim_outputs
 
 if TYPE_CHECKING:
-    from sv_cli.backend.scored_trials import ScoredTrials
     from sv_cli.metrics.dcf import PointSet
     from sv_cli.metrics.report import Report
+    from sv_cli.scoring.labelled_scores import ScoredTrials
 
 
 def evaluate(
@@ -83,9 +83,9 @@ def evaluate(
     \b
     See also: score, asnorm, calibrate, fuse
     """
-    from sv_cli.backend.evaluation import EvaluationOptions, evaluate_systems
-    from sv_cli.backend.scored_trials import read_scored_trials
     from sv_cli.metrics.dcf import parse_points
+    from sv_cli.scoring.evaluate import EvaluationOptions, evaluate_systems
+    from sv_cli.scoring.labelled_scores import read_scored_trials
 
     plots = {"det": plot_det, "hist": plot_hist, "bayes": plot_bayes}
     claim_outputs(*[path for path in plots.values() if path], force=force)
@@ -116,8 +116,8 @@ def _plot(scored: "ScoredTrials", points: "PointSet", plots: dict[str, str | Non
 
 
 def _print(scored: "ScoredTrials", reports: "Sequence[Report]", form: str) -> None:
-    from sv_cli.backend.evaluation import as_json, recognise_list
     from sv_cli.metrics.layout import LAYOUTS, result_table, threshold_table
+    from sv_cli.scoring.evaluate import as_json, recognise_list
 
     known = recognise_list(scored)
     if form == "json":

@@ -51,9 +51,9 @@ class FeatureRun:
 
     def make(self, job: "FeatureJob") -> "Made | None":
         """Write the table, and what goes with it; None but in the first process of torchrun."""
+        from sv_cli.audio.sources import open_source, take_shard
         from sv_cli.features.making import make_table
-        from sv_cli.features.sources import open_source, take_shard
-        from sv_cli.tables.specifier import parse_wspecifier
+        from sv_cli.tables.kaldi.specifier import parse_wspecifier
 
         spec = parse_wspecifier(self._output(), wanted=self._name())
         with open_source(self.data) as utterances:
@@ -97,7 +97,7 @@ class FeatureRun:
     def decide(self, settings: "VadSettings") -> "Made":
         """Write VAD decisions from features whose first column is the log energy."""
         from sv_cli.features.vad_table import decide_from_features
-        from sv_cli.tables.specifier import parse_wspecifier
+        from sv_cli.tables.kaldi.specifier import parse_wspecifier
 
         spec = parse_wspecifier(self._output(), wanted=self._name())
         return decide_from_features(self.data, spec, settings, force=self.force)

@@ -50,8 +50,8 @@ def train(
     \b
     See also: fuse apply, calibrate, eval
     """
-    from sv_cli.backend.cross_validation import CrossValidation
-    from sv_cli.backend.score_jobs import train_fusion
+    from sv_cli.scoring.cross_validation import CrossValidation
+    from sv_cli.scoring.fuse import train_fusion
 
     claim_outputs(model, *([cv_scores] if cv_scores else []), force=force)
     validation = CrossValidation(cv_folds, seed, tuple(utt2spk or ()), cv_scores)
@@ -84,7 +84,7 @@ def apply(
     \b
     See also: fuse train, extract, eval
     """
-    from sv_cli.backend.score_jobs import apply_fusion, split_output
+    from sv_cli.scoring.fuse import apply_fusion, split_output
 
     sources, out = split_output(model, scores)
     claim_outputs(out, force=force)
@@ -118,7 +118,7 @@ def mean(
     \b
     See also: fuse train, extract, eval
     """
-    from sv_cli.backend.score_jobs import average_scores
+    from sv_cli.scoring.fuse import average_scores
 
     *sources, out = scores
     claim_outputs(out, force=force)

@@ -80,8 +80,8 @@ def identify(
     \b
     See also: score, calibrate threshold, extract
     """
-    from sv_cli.backend import identify_job as job
-    from sv_cli.backend.sides import SideOptions
+    from sv_cli.scoring import identify as job
+    from sv_cli.scoring.sides import SideOptions
 
     model, enrolled, test, out = _arguments(files)
     claim_outputs(out, force=force)

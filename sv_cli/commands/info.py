@@ -36,7 +36,7 @@ def info(
     import json
 
     if file is None:
-        from sv_cli.extraction.environment import describe
+        from sv_cli.environment import describe
 
         found: dict[str, Any] = dict(describe())
     else:
@@ -57,9 +57,9 @@ def describe_file(file: str) -> dict[str, Any]:
     SvError
         When the file is missing, its record is damaged, or it is not what the record describes.
     """
-    from sv_cli.backend.plda_front import front_paths
-    from sv_cli.backend.score_model import read_json
     from sv_cli.errors import TableError
+    from sv_cli.scoring.plda_preprocessing import front_paths
+    from sv_cli.scoring.score_files import read_json
     from sv_cli.tables.lineage import describe_lineage, read_embedded, read_lineage
 
     path = Path(file)

@@ -38,7 +38,7 @@ def mean(
     \b
     See also: score, asnorm, plda score
     """
-    from sv_cli.backend.averages import MeanFiles, write_means
+    from sv_cli.scoring.mean import MeanFiles, write_means
 
     files = MeanFiles(spk2utt, embeddings, out, num_utts, global_mean)
     claim_table(out, num_utts, global_mean, force=force)

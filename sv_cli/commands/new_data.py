@@ -29,7 +29,7 @@ def new(
     \b
     See also: data validate, prepare
     """
-    from sv_cli.tables.datadir_templates import copy_template
+    from sv_cli.tables.datadir.templates import copy_template
 
     claim_folder(out)
     refuse_overwrite(out / "utt2spk", force=force)

@@ -25,8 +25,8 @@ def overlap(
     \b
     See also: data filter (--speakers - --exclude), data validate
     """
-    from sv_cli.tables.datadir import DataDir
-    from sv_cli.tables.datadir_overlap import find_overlap
+    from sv_cli.tables.datadir.directory import DataDir
+    from sv_cli.tables.datadir.overlap import find_overlap
 
     shared = find_overlap(DataDir.load(one), DataDir.load(two))
     logs.data("".join(f"{kind} {name}\n" for kind, name in shared.rows()))

@@ -52,7 +52,8 @@ def train(
     \b
     See also: plda score, plda adapt, plda lda, mean
     """
-    from sv_cli.backend import plda_front, plda_jobs
+    from sv_cli.scoring import plda as plda_jobs
+    from sv_cli.scoring import plda_preprocessing as plda_front
 
     writes_lda = lda is not None and settings.lda_dim is not None
     outputs: list[str | Path] = [*plda_front.model_files(plda)]
@@ -94,7 +95,7 @@ def lda(
     \b
     See also: plda transform, plda train
     """
-    from sv_cli.backend import plda_jobs
+    from sv_cli.scoring import plda as plda_jobs
 
     claim_outputs(lda, force=force)
     values: dict[str, Any] = {"lda_dim": None if whiten else dim, "whiten": whiten}
@@ -127,7 +128,7 @@ def transform(
     \b
     See also: plda lda, plda train
     """
-    from sv_cli.backend import plda_jobs
+    from sv_cli.scoring import plda as plda_jobs
 
     claim_table(out, force=force)
     files = (matrix, embeddings, out)
@@ -158,7 +159,8 @@ def adapt(
     \b
     See also: plda train, plda score
     """
-    from sv_cli.backend import plda_front, plda_jobs
+    from sv_cli.scoring import plda as plda_jobs
+    from sv_cli.scoring import plda_preprocessing as plda_front
 
     claim_outputs(*plda_front.model_files(out), force=force)
     job = plda_jobs.Model(plda, mean=mean, use_front=not no_front)
@@ -186,7 +188,8 @@ def copy(
     \b
     See also: plda train, plda adapt
     """
-    from sv_cli.backend import plda_front, plda_jobs
+    from sv_cli.scoring import plda as plda_jobs
+    from sv_cli.scoring import plda_preprocessing as plda_front
 
     claim_outputs(*plda_front.model_files(out), force=force)
     plda_jobs.copy(plda, out, smoothing=smoothing, text=text)
@@ -235,7 +238,7 @@ def score(
     \b
     See also: plda train, mean, score, calibrate, eval
     """
-    from sv_cli.backend import plda_jobs
+    from sv_cli.scoring import plda as plda_jobs
 
     claim_outputs(scores, force=force or scores == "-")
     job = plda_jobs.Model(plda, mean=mean, use_front=not no_front, smoothing=smoothing)
@@ -275,7 +278,7 @@ def dense(
     \b
     See also: plda score
     """
-    from sv_cli.backend import plda_jobs
+    from sv_cli.scoring import plda as plda_jobs
 
     claim_table(scores, wanted="scores", force=force)
     job = plda_jobs.Model(plda, use_front=not no_front)

@@ -75,7 +75,7 @@ def measure(
     \b
     See also: qmf train, asnorm
     """
-    from sv_cli.backend.quality_file import (
+    from sv_cli.scoring.quality import (
         QualitySources,
         measure_quality,
         parse_tables,
@@ -98,8 +98,8 @@ def _snr(
 ) -> dict[str, dict[str, float]]:
     """Return the column `snr` of all data directories among the sources."""
     from sv_cli.audio.snr import measure_snr
-    from sv_cli.backend.quality_file import is_data_dir
-    from sv_cli.tables.datadir import DataDir
+    from sv_cli.scoring.quality import is_data_dir
+    from sv_cli.tables.datadir.directory import DataDir
 
     folders = [source for source in sources if is_data_dir(source)]
     if not folders:
@@ -144,8 +144,8 @@ def train(
     \b
     See also: qmf measure, qmf apply, qmf trials
     """
-    from sv_cli.backend.cross_validation import CrossValidation
-    from sv_cli.backend.score_jobs import QmfFitting, train_qmf
+    from sv_cli.scoring.cross_validation import CrossValidation
+    from sv_cli.scoring.qmf import QmfFitting, train_qmf
 
     claim_outputs(model, *([cv_scores] if cv_scores else []), force=force)
     files = (trials, scores, quality, model)
@@ -175,7 +175,7 @@ def apply(
     \b
     See also: qmf measure, qmf train, eval
     """
-    from sv_cli.backend.score_jobs import apply_qmf_model
+    from sv_cli.scoring.qmf import apply_qmf_model
 
     claim_outputs(out, force=force)
     done = apply_qmf_model(model, scores, quality, out, columns=columns)
@@ -207,7 +207,7 @@ def trials(
     \b
     See also: qmf train, calibrate
     """
-    from sv_cli.backend.score_jobs import draw_calibration_trials
+    from sv_cli.scoring.qmf import draw_calibration_trials
 
     claim_outputs(out, force=force)
     limits = (shortest, boundary)

@@ -92,8 +92,8 @@ def score(
     if threshold is not None and not math.isfinite(threshold):
         raise SettingsError(f"`--threshold {threshold}` is no finite number")
     average = _average(length_norm=length_norm, score_mean=score_mean)
-    from sv_cli.backend import score_job
-    from sv_cli.backend.sides import SideOptions
+    from sv_cli.scoring import score as score_job
+    from sv_cli.scoring.sides import SideOptions
 
     files = _arguments([trials, enroll, test, scores], dense=dense)
     share = score_job.settle_share(num_shards, shard, dense=dense)

@@ -8,7 +8,7 @@ import typer
 
 from sv_cli import logs
 from sv_cli.commands.skipping import MaxSkipped, finish
-from sv_cli.jobs.settings import JobSettings
+from sv_cli.nightly.settings import JobSettings
 from sv_cli.settings.model import build_settings
 from sv_cli.settings.toml import Layers, describe_settings, parse_overrides, read_recipe
 
@@ -48,7 +48,7 @@ def score_job(
     if show_settings:
         logs.data(describe_settings(settings, layers))
         return
-    from sv_cli.jobs.run import run_job
+    from sv_cli.nightly.run import run_job
 
     with contextlib.chdir(Path(job).parent):
         tally = run_job(settings)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sv_cli.lock import claim_folder, claim_outputs
-from sv_cli.tables.specifier import parse_wspecifier
+from sv_cli.tables.kaldi.specifier import parse_wspecifier
 
 
 def claim_table(target: str, *others: str | None, wanted: str = "xvector", force: bool) -> None:

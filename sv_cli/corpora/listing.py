@@ -161,7 +161,7 @@ def write_data_dir(
     SvError
         When a data directory stands there already and `--force` was not given.
     """
-    from sv_cli.tables.datadir import DataDir
+    from sv_cli.tables.datadir.directory import DataDir
 
     items = measured.items
     refuse_overwrite(out / "utt2spk", force=job.force)

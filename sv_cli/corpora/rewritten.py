@@ -8,9 +8,9 @@ from pathlib import Path
 from sv_cli.audio.rewrite import Change, Rewrite, begin, file_of, rewrite_all
 from sv_cli.errors import SettingsError, SvError
 from sv_cli.settings.speeds import is_speed
-from sv_cli.tables.datadir import DataDir
-from sv_cli.tables.datadir_edit import combine
-from sv_cli.tables.datadir_signal import (
+from sv_cli.tables.datadir.directory import DataDir
+from sv_cli.tables.datadir.edit import combine
+from sv_cli.tables.datadir.signal import (
     at_speed,
     check_copy_names,
     play_command,

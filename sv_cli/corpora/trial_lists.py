@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from sv_cli.tables.trials import Trials
+    from sv_cli.tables.pairs.trials import Trials
 
 
 class AllowMissingOptions(Settings):
@@ -131,7 +131,7 @@ def write_trial_list(
     TableError
         Names `file:line` of a bad line; the first five recordings that are not there, and how many.
     """
-    from sv_cli.tables.trials import write_trials
+    from sv_cli.tables.pairs.trials import write_trials
 
     trials = read_published(source)
     if known_as:
@@ -154,9 +154,9 @@ def read_published(source: Path) -> "Trials":
     """Return the trials of a list in any of the formats of `read_trials`, repeated ones kept."""
     import numpy as np
 
-    from sv_cli.tables.pairs import read_column_blocks
+    from sv_cli.tables.pairs.columns import read_column_blocks
+    from sv_cli.tables.pairs.trials import Trials, read_labels, recognise
     from sv_cli.tables.text import decode
-    from sv_cli.tables.trials import Trials, read_labels, recognise
 
     ids: tuple[dict[bytes, int], dict[bytes, int]] = ({}, {})
     numbers: tuple[list[int], list[int]] = ([], [])

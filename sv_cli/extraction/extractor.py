@@ -25,7 +25,7 @@ from sv_cli.extraction.settings import ExtractSettings
 from sv_cli.features.frontend import Frontend
 from sv_cli.features.settings import FrontendSettings
 from sv_cli.models.protocol import SpeakerEncoder
-from sv_cli.tables.datadir import Utterance
+from sv_cli.tables.datadir.directory import Utterance
 
 Embedding = NDArray[np.float32]
 Array = NDArray[Any]

@@ -25,8 +25,8 @@ from sv_cli.extraction.device import choose_device
 from sv_cli.extraction.extractor import Extractor
 from sv_cli.extraction.precision import Form
 from sv_cli.extraction.settings import ExtractSettings
-from sv_cli.tables.arrays import ArrayTable, ArrayWriter, read_arrays
-from sv_cli.tables.datadir import Utterance
+from sv_cli.tables.datadir.directory import Utterance
+from sv_cli.tables.kaldi.arrays import ArrayTable, ArrayWriter, read_arrays
 from sv_cli.workers import map_in_workers
 
 _MAX_PART, _MIN_PART, _PARTS = 500, 16, 64

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sv_cli import logs
 from sv_cli.atomic import atomic_open, is_plain_file, make_folder, refuse_overwrite
 from sv_cli.audio.notices import say_part
+from sv_cli.audio.sources import open_source, take_shard
 from sv_cli.checkpoints.model_file import LoadedModel
 from sv_cli.checkpoints.onnx_file import load_any_model
 from sv_cli.errors import SettingsError, SvError, TableError
@@ -27,10 +28,10 @@ from sv_cli.extraction.extractor import NUM_SAMPLES_TRIED, Extractor
 from sv_cli.extraction.job import ExtractJob, Part, make_parts, split_parts
 from sv_cli.extraction.settings import ExtractSettings
 from sv_cli.features.frontend import check_features
-from sv_cli.features.sources import open_source, take_shard
 from sv_cli.lock import lock_file, lock_folder
-from sv_cli.tables.arrays import ArrayTable, ArrayWriter, iterate_arrays
-from sv_cli.tables.datadir import Utterance
+from sv_cli.tables.datadir.directory import Utterance
+from sv_cli.tables.kaldi.arrays import ArrayTable, ArrayWriter, iterate_arrays
+from sv_cli.tables.kaldi.specifier import ReadSpec, WriteSpec, parse_rspecifier, parse_wspecifier
 from sv_cli.tables.lineage import (
     Lineage,
     Step,
@@ -39,7 +40,6 @@ from sv_cli.tables.lineage import (
     read_lineage,
     write_lineage,
 )
-from sv_cli.tables.specifier import ReadSpec, WriteSpec, parse_rspecifier, parse_wspecifier
 from sv_cli.tables.text import sort_key, sort_keys
 from sv_cli.workers import torchrun_rank
 

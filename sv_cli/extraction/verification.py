@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sv_cli import logs
 from sv_cli.backend.calibration import Calibration, DecisionThreshold
-from sv_cli.backend.score_model import check_scores, read_score_model
 from sv_cli.errors import SettingsError
+from sv_cli.scoring.score_files import check_scores, read_score_model
 from sv_cli.tables.lineage import Lineage, Step
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from sv_cli.errors import AudioError
 from sv_cli.features.fbank import fbank, log_energy
 from sv_cli.features.settings import FbankSettings, VadSettings
 from sv_cli.features.vad import energy_vad
-from sv_cli.tables.datadir import Utterance
+from sv_cli.tables.datadir.directory import Utterance
 
 
 @dataclass(frozen=True)

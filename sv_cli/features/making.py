@@ -16,9 +16,9 @@ from sv_cli.features.job import FeatureJob
 from sv_cli.features.parts import Part, make_parts, make_share
 from sv_cli.features.pieces import copy_pieces, offsets_of, pieces_of
 from sv_cli.lock import lock_file
-from sv_cli.tables.datadir import Utterance
+from sv_cli.tables.datadir.directory import Utterance
+from sv_cli.tables.kaldi.specifier import WriteSpec, open_output
 from sv_cli.tables.lineage import Lineage, Step, describe_inputs, write_lineage
-from sv_cli.tables.specifier import WriteSpec, open_output
 from sv_cli.tables.text import write_table
 from sv_cli.workers import torchrun_rank
 

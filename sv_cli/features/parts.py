@@ -21,9 +21,9 @@ from sv_cli.audio.notices import collect
 from sv_cli.errors import AudioError
 from sv_cli.features.job import FeatureJob
 from sv_cli.features.pieces import head
-from sv_cli.tables.arrays import compress
-from sv_cli.tables.datadir import Utterance
-from sv_cli.tables.packing import as_kaldi_array, pack_binary, pack_text
+from sv_cli.tables.datadir.directory import Utterance
+from sv_cli.tables.kaldi.arrays import compress
+from sv_cli.tables.kaldi.objects import as_kaldi_array, pack_binary, pack_text
 from sv_cli.tables.text import check_key
 from sv_cli.workers import map_in_workers
 

@@ -11,9 +11,9 @@ from sv_cli.features.making import Made
 from sv_cli.features.settings import VadSettings
 from sv_cli.features.vad import energy_vad
 from sv_cli.lock import lock_file
-from sv_cli.tables.arrays import ArrayWriter, iterate_arrays
+from sv_cli.tables.kaldi.arrays import ArrayWriter, iterate_arrays
+from sv_cli.tables.kaldi.specifier import WriteSpec
 from sv_cli.tables.lineage import Lineage, Step, describe_inputs, read_lineage, write_lineage
-from sv_cli.tables.specifier import WriteSpec
 
 
 def decide_from_features(

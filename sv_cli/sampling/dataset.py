@@ -17,8 +17,8 @@ from sv_cli.audio.speed import num_context_samples, num_input_samples
 from sv_cli.errors import AudioError, TableError
 from sv_cli.sampling.labels import SpeedClasses
 from sv_cli.sampling.plan import EpochPlan, Purpose, chances, stream
-from sv_cli.tables.arrays import ArrayTable
-from sv_cli.tables.datadir import Utterance
+from sv_cli.tables.datadir.directory import Utterance
+from sv_cli.tables.kaldi.arrays import ArrayTable
 
 NO_SPEEDS = SpeedClasses()
 

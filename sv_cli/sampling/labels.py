@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sv_cli.errors import TableError
 from sv_cli.sampling.plan import Purpose, chances
-from sv_cli.tables.datadir_signal import speed_prefix
+from sv_cli.tables.datadir.signal import speed_prefix
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from sv_cli.audio.info import AudioInfo, audio_info
 from sv_cli.audio.recording import locate
 from sv_cli.errors import AudioError, SvError, TableError, name_some
 from sv_cli.sampling.lhotse_door import load_lhotse
-from sv_cli.tables.datadir import DataDir
-from sv_cli.tables.datadir_check import keyed_by
-from sv_cli.tables.segments import Segment
+from sv_cli.tables.datadir.directory import DataDir
+from sv_cli.tables.datadir.segments import Segment
+from sv_cli.tables.datadir.validate import keyed_by
 from sv_cli.tables.text import check_key
 
 FILES = ("recordings.jsonl.gz", "supervisions.jsonl.gz", "cuts.jsonl.gz")

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from sv_cli.audio.notices import say_once
 from sv_cli.errors import SettingsError, SvError
 from sv_cli.sampling.dataset import Batch, EpochBatches
-from sv_cli.tables.specifier import end_pipes
+from sv_cli.tables.kaldi.specifier import end_pipes
 from sv_cli.workers import num_cores, num_local_processes
 
 # A reading process hands its batches over by a socket, whose name the system limits.

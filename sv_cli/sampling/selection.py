@@ -10,7 +10,7 @@ from sv_cli import logs
 from sv_cli.audio.info import audio_info
 from sv_cli.errors import TableError
 from sv_cli.sampling.settings import DataSettings
-from sv_cli.tables.datadir import DataDir, Utterance
+from sv_cli.tables.datadir.directory import DataDir, Utterance
 from sv_cli.tables.text import read_floats
 
 Seconds = NDArray[np.float64]

@@ -19,7 +19,7 @@ from sv_cli.sampling.selection import choose_utterances
 from sv_cli.sampling.settings import DataSettings
 from sv_cli.sampling.shar import Stored, read_shards
 from sv_cli.sampling.storage import CHUNK_ITEMS, LANES, WINDOW_ITEMS, StorageOrder
-from sv_cli.tables.datadir import Utterance
+from sv_cli.tables.datadir.directory import Utterance
 from sv_cli.tables.text import encode, sort_keys
 
 _HEADER_BYTES = 512

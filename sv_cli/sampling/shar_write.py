@@ -31,7 +31,7 @@ from sv_cli.sampling.shar import (
     is_shar,
     read_index,
 )
-from sv_cli.tables.datadir import DataDir, Utterance
+from sv_cli.tables.datadir.directory import DataDir, Utterance
 from sv_cli.workers import map_in_workers
 
 _KNOWN = {"utt2lang": "language", "text": "text", "spk2gender": "gender"}

@@ -25,8 +25,8 @@ from sv_cli.sampling.settings import DataSettings
 from sv_cli.sampling.shar import is_shar
 from sv_cli.sampling.shar_crops import SharCrops, SharItems, say_order
 from sv_cli.sampling.storage import StorageOrder
-from sv_cli.tables.arrays import ArrayTable
-from sv_cli.tables.datadir import DataDir
+from sv_cli.tables.datadir.directory import DataDir
+from sv_cli.tables.kaldi.arrays import ArrayTable
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Tables: what stands on disk in Kaldi's forms, read and written without silent loss."""
+"""Tables in Kaldi's file formats, read and written without silent loss."""

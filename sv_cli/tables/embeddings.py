@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv_cli.errors import TableError, name_some
-from sv_cli.tables.arrays import ArrayWriter, iterate_views
+from sv_cli.tables.kaldi.arrays import ArrayWriter, iterate_views
+from sv_cli.tables.kaldi.objects import Array
+from sv_cli.tables.kaldi.plain_vectors import read_plain_vectors
+from sv_cli.tables.kaldi.specifier import parse_rspecifier, parse_wspecifier
 from sv_cli.tables.lineage import Lineage, check_same_model, read_lineage, write_lineage
-from sv_cli.tables.objects import Array
-from sv_cli.tables.plain_vectors import read_plain_vectors
-from sv_cli.tables.specifier import parse_rspecifier, parse_wspecifier
 
 _ROWS_A_BLOCK = 4096
 

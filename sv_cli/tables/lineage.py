@@ -18,8 +18,8 @@ from typing import Any
 from sv_cli import __version__, logs
 from sv_cli.atomic import atomic_open
 from sv_cli.errors import TableError
-from sv_cli.tables.scp import archives_of
-from sv_cli.tables.specifier import parse_rspecifier
+from sv_cli.tables.kaldi.scp import archives_of
+from sv_cli.tables.kaldi.specifier import parse_rspecifier
 
 SUFFIX = ".lineage.json"
 VERSION = 1

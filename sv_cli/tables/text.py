@@ -13,7 +13,7 @@ import numpy as np
 
 from sv_cli import logs
 from sv_cli.errors import TableError
-from sv_cli.tables.specifier import open_input, open_output
+from sv_cli.tables.kaldi.specifier import open_input, open_output
 
 _BLOCK = 1 << 22
 _BOM = b"\xef\xbb\xbf"
@@ -343,7 +343,7 @@ def _raise_duplicate(table: dict[str, str], keys: list[str], lines: _Lines) -> N
     for line, key in enumerate(keys, start=lines.first):
         if first_lines[key] != line:
             raise TableError(
-                f"`{lines.source}:{line}`: key `{key}` of {lines.what} stands in line "
+                f"`{lines.source}:{line}`: key `{key}` of {lines.what} is in line "
                 f"{first_lines[key]} already"
             )
     raise TableError(f"`{lines.source}`: a key of {lines.what} repeats")

@@ -16,8 +16,8 @@ from sv_cli.models.registry import MODELS, find_model
 from sv_cli.sampling.labels import SpeedClasses
 from sv_cli.sampling.training_set import CropShape, TrainingSet, open_training_set
 from sv_cli.settings.model import build_settings
-from sv_cli.tables.datadir import DataDir
-from sv_cli.tables.trials import read_trials
+from sv_cli.tables.datadir.directory import DataDir
+from sv_cli.tables.pairs.trials import read_trials
 from sv_cli.training.bench_loader import LoaderSpeed, bench_loader
 from sv_cli.training.data_path import DataPath
 from sv_cli.training.distributed import World, join_world

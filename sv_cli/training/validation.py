@@ -15,8 +15,8 @@ from sv_cli.features.settings import FrontendSettings
 from sv_cli.metrics.eer import eer
 from sv_cli.metrics.sweep import error_rates
 from sv_cli.models.protocol import SpeakerEncoder
-from sv_cli.tables.datadir import DataDir, Utterance
-from sv_cli.tables.trials import Trials
+from sv_cli.tables.datadir.directory import DataDir, Utterance
+from sv_cli.tables.pairs.trials import Trials
 from sv_cli.training.distributed import World, gather_objects, share_buffers
 
 

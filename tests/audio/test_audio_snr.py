@@ -6,7 +6,7 @@ import pytest
 from sv_cli.audio.read import read_waveform
 from sv_cli.audio.snr import HIGHEST, LOWEST, expected_statistic, measure_snr, wada_snr
 from sv_cli.errors import AudioError
-from sv_cli.tables.datadir import DataDir, Utterance
+from sv_cli.tables.datadir.directory import DataDir, Utterance
 
 LEVELS = (0.0, 5.0, 10.0, 20.0)
 # dB between the mean estimate and the truth; the Gamma model fits real speech less well where

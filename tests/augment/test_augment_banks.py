@@ -13,7 +13,7 @@ from sv_cli.augment.chain import load_augmenter
 from sv_cli.augment.recordings import Form, find_series, read_all
 from sv_cli.augment.settings import AugmentSettings
 from sv_cli.errors import AudioError, SettingsError, SvError
-from sv_cli.tables.datadir import DataDir
+from sv_cli.tables.datadir.directory import DataDir
 
 CPU = torch.device("cpu")
 

@@ -12,10 +12,10 @@ from sv_cli.backend.calibration import (
     fit_calibration,
     upper_bound,
 )
-from sv_cli.backend.score_model import check_scores, read_score_model, write_score_model
 from sv_cli.errors import SettingsError, TableError
 from sv_cli.metrics.cllr import cllr, min_cllr
 from sv_cli.metrics.sweep import error_rates
+from sv_cli.scoring.score_files import check_scores, read_score_model, write_score_model
 from sv_cli.tables.lineage import Lineage, Step, embed
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from sv_cli.backend.fusion import Fusion, fit_fusion
-from sv_cli.backend.score_model import read_score_model, write_score_model
 from sv_cli.errors import ShapeError
 from sv_cli.metrics.cllr import cllr, min_cllr
 from sv_cli.metrics.sweep import error_rates
+from sv_cli.scoring.score_files import read_score_model, write_score_model
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from sv_cli.backend.plda import (
     project_plda,
     smooth_plda,
 )
-from sv_cli.backend.plda_file import format_plda, parse_plda, read_plda, write_plda
 from sv_cli.backend.plda_score import PairScorer, project, score_conversation, score_dense
 from sv_cli.errors import ShapeError, SvError, TableError
+from sv_cli.scoring.plda_file import format_plda, parse_plda, read_plda, write_plda
 
 
 @pytest.fixture

@@ -5,12 +5,6 @@ import itertools
 import numpy as np
 import pytest
 
-from sv_cli.backend.calibration_trials import (
-    DurationRange,
-    Speaker,
-    draw_trials,
-    speakers_by_duration,
-)
 from sv_cli.backend.qmf import (
     FEATURES,
     Measure,
@@ -21,11 +15,17 @@ from sv_cli.backend.qmf import (
     parse_features,
     trial_features,
 )
-from sv_cli.backend.score_model import read_score_model, write_score_model
 from sv_cli.errors import SettingsError, TableError
 from sv_cli.metrics.cllr import cllr
 from sv_cli.metrics.eer import eer
 from sv_cli.metrics.sweep import error_rates
+from sv_cli.scoring.qmf_trials import (
+    DurationRange,
+    Speaker,
+    draw_trials,
+    speakers_by_duration,
+)
+from sv_cli.scoring.score_files import read_score_model, write_score_model
 
 
 def test_forms_by_hand():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from survival_jobs import REPOSITORY
 
-from sv_cli.tables.datadir import DataDir
+from sv_cli.tables.datadir.directory import DataDir
 
 FULL = Path("/dev/full")
 

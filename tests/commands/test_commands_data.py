@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from sv_cli.cli import app
 from sv_cli.lock import lock_folder
-from sv_cli.tables.datadir import DataDir, validate
+from sv_cli.tables.datadir.directory import DataDir, validate
 
 
 def run(*arguments, **options):

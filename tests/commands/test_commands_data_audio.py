@@ -14,7 +14,7 @@ from sv_cli.audio.read import read_waveform
 from sv_cli.audio.rewrite import file_of
 from sv_cli.audio.speed import change_speed_batch, num_context_samples, num_input_samples
 from sv_cli.cli import app
-from sv_cli.tables.datadir import DataDir, validate
+from sv_cli.tables.datadir.directory import DataDir, validate
 
 
 def run(*arguments):

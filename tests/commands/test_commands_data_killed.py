@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sv_cli.tables.datadir import DataDir
+from sv_cli.tables.datadir.directory import DataDir
 
 COMMANDS = {
     "to-shar": ("to-shar", "data", "out", "--shard-size", "2"),

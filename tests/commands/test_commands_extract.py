@@ -20,8 +20,8 @@ from sv_cli.checkpoints.model_file import ModelFile, save_model
 from sv_cli.cli import app
 from sv_cli.features.settings import find_frontend
 from sv_cli.models.registry import build_model
-from sv_cli.tables.arrays import read_arrays
 from sv_cli.tables.embeddings import read_embeddings
+from sv_cli.tables.kaldi.arrays import read_arrays
 
 OPTIONS = {"m_channels": 4, "num_blocks": (1, 1, 1, 1), "embedding_dim": 16}
 NUM_UTTS = 40

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from sv_cli.audio import notices
 from sv_cli.cli import app
-from sv_cli.tables.arrays import read_arrays
+from sv_cli.tables.kaldi.arrays import read_arrays
 from sv_cli.tables.lineage import read_lineage
 
 RATE = 16000

@@ -5,8 +5,8 @@ import pytest
 from scoring_world import World, message, run
 
 from sv_cli.lock import lock_file, lock_folder
-from sv_cli.tables.arrays import read_array
 from sv_cli.tables.embeddings import read_embeddings
+from sv_cli.tables.kaldi.arrays import read_array
 
 
 @pytest.fixture

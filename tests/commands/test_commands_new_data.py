@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 from sv_cli.audio.info import audio_info
 from sv_cli.cli import app
-from sv_cli.tables.datadir import DataDir, validate
-from sv_cli.tables.datadir_templates import template_folder, template_names
+from sv_cli.tables.datadir.directory import DataDir, validate
+from sv_cli.tables.datadir.templates import template_folder, template_names
 
 
 def new(*arguments: object):

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sv_cli.cli import app
-from sv_cli.tables.datadir import DataDir
+from sv_cli.tables.datadir.directory import DataDir
 
 
 def overlap(*arguments: object):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scoring_world import World, largest_difference, message, read_score_file, run
 
-from sv_cli.backend.plda_file import read_plda
-from sv_cli.tables.arrays import read_array, read_arrays
+from sv_cli.scoring.plda_file import read_plda
 from sv_cli.tables.embeddings import read_embeddings
+from sv_cli.tables.kaldi.arrays import read_array, read_arrays
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from sv_cli.cli import app
 from sv_cli.corpora.registry import CORPORA
-from sv_cli.tables.datadir import DataDir, validate
+from sv_cli.tables.datadir.directory import DataDir, validate
 
 
 def svtool(*arguments: object):

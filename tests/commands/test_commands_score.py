@@ -180,7 +180,8 @@ def test_wespeaker(shared, tmp_path):
 
 
 def test_long_lists_are_worked_off_in_chunks(world, monkeypatch):
-    from sv_cli.tables import pair_stream, text
+    from sv_cli.tables import text
+    from sv_cli.tables.pairs import stream as pair_stream
 
     files = [world / "trials", world / "emb", world / "emb"]
     run("score", *files, world / "whole")

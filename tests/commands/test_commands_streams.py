@@ -57,9 +57,9 @@ def commands(world, trials, scores, out):
 
 
 def small_chunks(monkeypatch, rows=7):
-    monkeypatch.setattr("sv_cli.tables.pair_stream.CHUNK_ROWS", rows)
+    monkeypatch.setattr("sv_cli.tables.pairs.stream.CHUNK_ROWS", rows)
     monkeypatch.setattr("sv_cli.tables.text._BLOCK", 100)
-    monkeypatch.setattr("sv_cli.tables.repeats.MOST_CODES", 5)
+    monkeypatch.setattr("sv_cli.tables.pairs.repeats.MOST_CODES", 5)
 
 
 @pytest.mark.parametrize("name", NAMES)

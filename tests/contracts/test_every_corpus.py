@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from sv_cli.cli import app
 from sv_cli.corpora.registry import CORPORA
-from sv_cli.tables.datadir import validate
+from sv_cli.tables.datadir.directory import validate
 
 PAGE = Path(__file__).parents[2] / "docs" / "corpora.md"
 OWN = ("folder", "csv", "demo")  # not published anywhere

@@ -13,7 +13,7 @@ import soundfile
 from example_world import environment
 from fake_corpora import GENRES, musan, rirs, tone, write
 
-from sv_cli.tables.datadir import DataDir
+from sv_cli.tables.datadir.directory import DataDir
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SMALL = (

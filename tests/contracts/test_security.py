@@ -96,7 +96,7 @@ def test_no_pipes_refuses_them_in_every_table(
 def test_the_variable_refuses_pipes_in_any_spelling(
     value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sv_cli.tables.specifier import pipes_allowed
+    from sv_cli.tables.kaldi.specifier import pipes_allowed
 
     monkeypatch.setenv("SVTOOL_NO_PIPES", value)
     assert not pipes_allowed()

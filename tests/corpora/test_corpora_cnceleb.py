@@ -14,7 +14,7 @@ from sv_cli.corpora.combining import group_short
 from sv_cli.corpora.corpus import Job
 from sv_cli.corpora.listing import Listed
 from sv_cli.errors import TableError
-from sv_cli.tables.datadir import DataDir, validate
+from sv_cli.tables.datadir.directory import DataDir, validate
 from sv_cli.tables.text import read_spk2utt
 
 

@@ -13,7 +13,7 @@ from sv_cli.corpora.common_voice import (
 )
 from sv_cli.corpora.corpus import Job
 from sv_cli.errors import SettingsError, TableError
-from sv_cli.tables.datadir import DataDir, validate
+from sv_cli.tables.datadir.directory import DataDir, validate
 
 
 def prepare(source: Path, out: Path, **settings: object):

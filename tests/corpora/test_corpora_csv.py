@@ -7,7 +7,7 @@ import pytest
 from sv_cli.corpora.corpus import Job
 from sv_cli.corpora.csv_table import CsvSettings, prepare_csv, sniff_delimiter
 from sv_cli.errors import TableError
-from sv_cli.tables.datadir import validate
+from sv_cli.tables.datadir.directory import validate
 
 
 def prepare(tmp_path: Path, text: str | bytes, **settings: object):

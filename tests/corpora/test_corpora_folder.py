@@ -8,7 +8,7 @@ import pytest
 from sv_cli.corpora.corpus import Job
 from sv_cli.corpora.folder import FolderSettings, compile_pattern, prepare_folder
 from sv_cli.errors import SettingsError, SvError, TableError
-from sv_cli.tables.datadir import DataDir, validate
+from sv_cli.tables.datadir.directory import DataDir, validate
 
 LINES = list[list[str]]
 

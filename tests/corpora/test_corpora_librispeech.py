@@ -8,7 +8,7 @@ import pytest
 from sv_cli.corpora.corpus import Job
 from sv_cli.corpora.librispeech import LibrispeechSettings, prepare_librispeech
 from sv_cli.errors import TableError
-from sv_cli.tables.datadir import DataDir, validate
+from sv_cli.tables.datadir.directory import DataDir, validate
 
 
 def prepare(source: Path, out: Path, **settings: object):

@@ -8,7 +8,7 @@ import pytest
 from sv_cli.corpora.corpus import Job
 from sv_cli.corpora.rirs import RirsSettings, prepare_rirs, read_rooms
 from sv_cli.errors import TableError
-from sv_cli.tables.datadir import DataDir, validate
+from sv_cli.tables.datadir.directory import DataDir, validate
 
 PARTS = {"smallroom", "mediumroom", "largeroom", "real", "isotropic", "pointsource"}
 

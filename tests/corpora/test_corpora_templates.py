@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sv_cli.audio.info import audio_info
-from sv_cli.tables.datadir import DataDir, validate
+from sv_cli.tables.datadir.directory import DataDir, validate
 
 ROOT = Path(__file__).parents[2] / "data_templates"
 NAMES = ("train", "cohort", "eval", "noise", "rirs")

@@ -8,8 +8,8 @@ import pytest
 from sv_cli.corpora.corpus import Job
 from sv_cli.corpora.threed_speaker import ThreedSpeakerSettings, prepare_threed_speaker
 from sv_cli.errors import TableError
-from sv_cli.tables.datadir import DataDir, validate
-from sv_cli.tables.trials import read_trials
+from sv_cli.tables.datadir.directory import DataDir, validate
+from sv_cli.tables.pairs.trials import read_trials
 
 
 def prepare(source: Path, out: Path, **settings: object):

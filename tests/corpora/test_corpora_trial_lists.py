@@ -26,7 +26,7 @@ from sv_cli.corpora.trial_lists import (
 )
 from sv_cli.corpora.voxceleb1 import LISTS
 from sv_cli.errors import SvError, TableError
-from sv_cli.tables.trials import read_trials
+from sv_cli.tables.pairs.trials import read_trials
 
 PAIRS = ["1 id1/v/1.wav id1/w/2.wav", "0 id1/v/1.wav id2/v/3.wav", "0 id2/v/3.wav id1/w/2.wav"]
 

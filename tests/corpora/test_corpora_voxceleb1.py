@@ -10,8 +10,8 @@ from sv_cli.corpora.corpus import Job
 from sv_cli.corpora.voxceleb1 import Voxceleb1Settings, is_test_speaker, prepare_voxceleb1
 from sv_cli.corpora.voxceleb_files import find_clips, read_speaker_table
 from sv_cli.errors import SvError, TableError
-from sv_cli.tables.datadir import DataDir, validate
-from sv_cli.tables.trials import read_trials
+from sv_cli.tables.datadir.directory import DataDir, validate
+from sv_cli.tables.pairs.trials import read_trials
 
 LISTS = ("trials-E", "trials-E-clean", "trials-H", "trials-H-clean")
 

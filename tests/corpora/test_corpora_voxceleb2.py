@@ -10,7 +10,7 @@ from sv_cli.audio.read import read_waveform
 from sv_cli.corpora.corpus import Job
 from sv_cli.corpora.voxceleb2 import Voxceleb2Settings, prepare_voxceleb2
 from sv_cli.errors import TableError
-from sv_cli.tables.datadir import DataDir, validate
+from sv_cli.tables.datadir.directory import DataDir, validate
 
 
 def prepare(source: Path, out: Path, **settings: object):

@@ -15,7 +15,6 @@ from sv_cli import load_model
 from sv_cli.audio.resample import resample
 from sv_cli.audio.write import write_waveform
 from sv_cli.backend.calibration import Calibration
-from sv_cli.backend.score_model import write_score_model
 from sv_cli.checkpoints import model_file, onnx_graph
 from sv_cli.checkpoints.export import export_onnx
 from sv_cli.checkpoints.model_file import ModelFile, save_model
@@ -26,7 +25,8 @@ from sv_cli.extraction.extractor import Extractor
 from sv_cli.extraction.settings import ExtractSettings
 from sv_cli.features.settings import FRONTENDS
 from sv_cli.models.registry import build_model
-from sv_cli.tables.datadir import Utterance
+from sv_cli.scoring.score_files import write_score_model
+from sv_cli.tables.datadir.directory import Utterance
 from sv_cli.tables.embeddings import check_same_embeddings, read_embeddings
 
 DOCS = Path(__file__).parents[2] / "docs" / "python.md"

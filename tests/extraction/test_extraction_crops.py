@@ -20,9 +20,9 @@ from sv_cli.extraction.settings import ExtractSettings
 from sv_cli.features.frontend import Frontend
 from sv_cli.features.settings import find_frontend
 from sv_cli.models.registry import build_model
-from sv_cli.tables.datadir import DataDir
+from sv_cli.tables.datadir.directory import DataDir
 from sv_cli.tables.embeddings import read_embeddings
-from sv_cli.tables.scores import read_scores
+from sv_cli.tables.pairs.scores import read_scores
 from sv_cli.tables.text import write_table
 
 CROP = 48240

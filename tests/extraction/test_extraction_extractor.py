@@ -11,7 +11,7 @@ from sv_cli.extraction.precision import Form, choose_form
 from sv_cli.extraction.settings import ExtractSettings
 from sv_cli.features.frontend import Frontend
 from sv_cli.features.settings import find_frontend
-from sv_cli.tables.datadir import Utterance
+from sv_cli.tables.datadir.directory import Utterance
 
 FP32 = Form("fp32", fused=True)
 FRONTEND = find_frontend("wespeaker")

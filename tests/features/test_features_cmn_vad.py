@@ -14,7 +14,7 @@ from sv_cli.features.cmn import normalize_columns, sliding_cmn, subtract_mean
 from sv_cli.features.fbank import log_energy
 from sv_cli.features.settings import FrontendSettings, VadSettings
 from sv_cli.features.vad import energy_vad, select_voiced
-from sv_cli.tables.arrays import iterate_arrays, read_arrays
+from sv_cli.tables.kaldi.arrays import iterate_arrays, read_arrays
 
 FIGURES = json.loads((Path(__file__).parent / "kaldi_figures.json").read_text())
 KALDI = VadSettings(snip_edges=False)

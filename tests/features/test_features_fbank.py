@@ -12,7 +12,7 @@ from sv_cli.errors import SettingsError
 from sv_cli.features.fbank import LOG_FLOOR, Fbank, fbank, log_energy, mel_weights, num_frames
 from sv_cli.features.settings import FbankSettings, FrameSettings
 from sv_cli.settings.model import build_settings
-from sv_cli.tables.arrays import iterate_arrays
+from sv_cli.tables.kaldi.arrays import iterate_arrays
 
 FIGURES = json.loads((Path(__file__).parent / "kaldi_figures.json").read_text())
 ENERGY = {"use_energy": True, "energy_floor": 1.0}

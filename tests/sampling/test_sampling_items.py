@@ -23,8 +23,8 @@ from sv_cli.sampling.selection import (
 from sv_cli.sampling.settings import DataSettings
 from sv_cli.sampling.training_set import CropShape, open_training_set
 from sv_cli.settings.model import build_settings
-from sv_cli.tables.arrays import ArrayTable, ArrayWriter
-from sv_cli.tables.datadir import DataDir, Utterance
+from sv_cli.tables.datadir.directory import DataDir, Utterance
+from sv_cli.tables.kaldi.arrays import ArrayTable, ArrayWriter
 
 RATE = 16000
 SPEAKER_NET = DataSettings(

@@ -10,7 +10,7 @@ from sv_cli.audio.read import read_waveform
 from sv_cli.errors import TableError
 from sv_cli.sampling.lhotse_door import load_lhotse
 from sv_cli.sampling.lhotse_manifests import from_lhotse, to_lhotse
-from sv_cli.tables.datadir import DataDir, validate
+from sv_cli.tables.datadir.directory import DataDir, validate
 
 
 def recording(path: Path, count: int, channels: int = 1) -> str:

@@ -12,7 +12,7 @@ from sv_cli.errors import AudioError, TableError
 from sv_cli.sampling.dataset import WaveformCrops, repeat_to
 from sv_cli.sampling.labels import class_speakers
 from sv_cli.sampling.plan import EpochPlan, stream
-from sv_cli.tables.datadir import Utterance
+from sv_cli.tables.datadir.directory import Utterance
 
 
 @given(st.integers(8, 60), st.integers(1, 4), st.integers(1, 3), st.integers(0, 5))

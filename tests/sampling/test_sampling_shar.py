@@ -19,7 +19,7 @@ from sv_cli.sampling.settings import DataSettings
 from sv_cli.sampling.shar import is_shar
 from sv_cli.sampling.shar_write import SharJob, write_shar
 from sv_cli.sampling.training_set import CropShape, TrainingSet, open_training_set
-from sv_cli.tables.datadir import DataDir
+from sv_cli.tables.datadir.directory import DataDir
 
 SHAPE = CropShape(2000, 10, 16000)
 SPEEDS = SpeedClasses((0.9, 1.1))

@@ -12,7 +12,7 @@ from sv_cli.errors import TableError
 from sv_cli.sampling.dataset import EpochBatches, WaveformCrops
 from sv_cli.sampling.labels import SpeedClasses, rows_by_name
 from sv_cli.sampling.plan import EpochPlan, Purpose, chances, stream
-from sv_cli.tables.datadir import Utterance
+from sv_cli.tables.datadir.directory import Utterance
 
 RATE, NUM_SAMPLES = 16000, 4000
 SPEAKERS = ["a", "b", "c"]
@@ -128,7 +128,7 @@ def test_batches_bring_speeds_labels_and_numbers(tone: list[Utterance]) -> None:
 
 def test_stored_features_have_no_speed() -> None:
     from sv_cli.sampling.dataset import FeatureCrops
-    from sv_cli.tables.arrays import ArrayTable
+    from sv_cli.tables.kaldi.arrays import ArrayTable
 
     crops = FeatureCrops(ArrayTable.__new__(ArrayTable), ["u"], num_frames=3)
     with pytest.raises(TableError, match="another speed"):

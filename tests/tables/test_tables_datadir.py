@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sv_cli.errors import TableError
-from sv_cli.tables.datadir import DataDir, Segment, validate
-from sv_cli.tables.datadir_edit import (
+from sv_cli.tables.datadir.directory import DataDir, Segment, validate
+from sv_cli.tables.datadir.edit import (
     between_durations,
     combine,
     copy,
@@ -16,7 +16,7 @@ from sv_cli.tables.datadir_edit import (
     subset,
     with_enough_utterances,
 )
-from sv_cli.tables.datadir_fix import fix, info
+from sv_cli.tables.datadir.fix import fix, info
 
 UTT2SPK = {f"s{spk}-u{utt}": f"s{spk}" for spk in range(4) for utt in range(3)}
 
@@ -88,7 +88,7 @@ def test_a_missing_recording_is_named(data):
     ("name", "content", "line", "message"),
     [
         ("utt2spk", "s0-u1 s0\ns0-u0 s0\n", 2, "not sorted"),
-        ("utt2spk", "s0-u0 s0\ns0-u0 s0\n", 2, "stands in line 1 already"),
+        ("utt2spk", "s0-u0 s0\ns0-u0 s0\n", 2, "is in line 1 already"),
         ("utt2spk", "s0-u0 s0 x\n", 1, "3 fields, expected 2"),
         ("utt2spk", "s0-u0 s0\n\ns0-u1 s0\n", 2, "blank line"),
         ("utt2spk", "s0-u0 s0\r\n", 1, "CRLF"),

@@ -38,8 +38,8 @@ REJECTED = {
         "utt2dur:2`: duration `inf` is not above 0 seconds and finite",
     ),
     "02 utt2dur unsorted": ({"utt2dur": UNSORTED}, "utt2dur:2`: not sorted"),
-    "03 wav.scp with a key twice": ({"wav.scp": TWICE}, "wav.scp:2`: key `a-1` stands in line 1"),
-    "04 utt2dur with a key twice": ({"utt2dur": TWICE}, "utt2dur:2`: key `a-1` stands in line 1"),
+    "03 wav.scp with a key twice": ({"wav.scp": TWICE}, "wav.scp:2`: key `a-1` is in line 1"),
+    "04 utt2dur with a key twice": ({"utt2dur": TWICE}, "utt2dur:2`: key `a-1` is in line 1"),
     "05 utt2spk with CRLF": (
         in_table("utt2spk", lambda text: text.replace("\n", "\r\n")),
         "utt2spk:1`: line ends in CRLF",

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from sv_cli.errors import TableError
-from sv_cli.tables.arrays import ArrayWriter
 from sv_cli.tables.embeddings import (
     EmbeddingTable,
     ModelInfo,
@@ -18,6 +17,7 @@ from sv_cli.tables.embeddings import (
     read_embeddings,
     write_embeddings,
 )
+from sv_cli.tables.kaldi.arrays import ArrayWriter
 
 INFO = ModelInfo("0123456789abcdef", 4, 16000, "wespeaker", "eres2net")
 

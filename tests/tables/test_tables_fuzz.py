@@ -34,7 +34,7 @@ from pathlib import Path
 from sv_cli.audio.mp4 import mp4_info
 from sv_cli.audio.read import read_waveform
 from sv_cli.errors import SvError
-from sv_cli.tables.arrays import iterate_arrays
+from sv_cli.tables.kaldi.arrays import iterate_arrays
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 limit = pages * resource.getpagesize() + (200 << 20)
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from tolerances import COMPRESSED, KALDI_TEXT_RELATIVE
 
-from sv_cli.tables.arrays import read_array, read_arrays, read_scalars
-from sv_cli.tables.scores import join, read_scores
+from sv_cli.tables.kaldi.arrays import read_array, read_arrays, read_scalars
+from sv_cli.tables.pairs.scores import join, read_scores
+from sv_cli.tables.pairs.trials import read_trials
 from sv_cli.tables.text import read_floats, read_spk2utt
-from sv_cli.tables.trials import read_trials
 
 
 @pytest.fixture

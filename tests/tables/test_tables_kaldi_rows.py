@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from sv_cli.errors import TableError
-from sv_cli.tables.arrays import ArrayTable, ArrayWriter, read_arrays, read_scalars
-from sv_cli.tables.datadir import DataDir
-from sv_cli.tables.datadir_fix import fix
+from sv_cli.tables.datadir.directory import DataDir
+from sv_cli.tables.datadir.fix import fix
+from sv_cli.tables.kaldi.arrays import ArrayTable, ArrayWriter, read_arrays, read_scalars
+from sv_cli.tables.pairs.trials import read_trials
 from sv_cli.tables.text import read_floats
-from sv_cli.tables.trials import read_trials
 
 TESTS = Path(__file__).parent.parent
-ARRAYS, TEXT = "tables/test_tables_arrays.py", "tables/test_tables_text.py"
-SPECIFIER, GOLDEN = "tables/test_tables_specifier.py", "tables/test_tables_golden.py"
-TRIALS, SCORE = "tables/test_tables_trials.py", "commands/test_commands_score.py"
+ARRAYS, TEXT = "tables/test_tables_kaldi_arrays.py", "tables/test_tables_text.py"
+SPECIFIER, GOLDEN = "tables/test_tables_kaldi_specifier.py", "tables/test_tables_golden.py"
+TRIALS, SCORE = "tables/test_tables_pairs_trials.py", "commands/test_commands_score.py"
 WAV, READ = "audio/test_audio_wav.py", "audio/test_audio_read.py"
 HERE = "tables/test_tables_kaldi_rows.py"
 FORMS = (WAV, "test_every_form_comes_to_the_same_samples")
@@ -56,7 +56,7 @@ ROWS = {
     ],
     "13 cut archives": [
         (ARRAYS, "test_row_13_every_cut_of_an_archive_raises"),
-        ("tables/test_tables_plain_vectors.py", "test_a_cut_archive_is_an_error"),
+        ("tables/test_tables_kaldi_plain_vectors.py", "test_a_cut_archive_is_an_error"),
     ],
     "14 a key alone at the end": [(ARRAYS, "test_row_14_a_key_alone_at_the_end")],
     "15 input commands that fail": [

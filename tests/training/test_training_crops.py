@@ -11,8 +11,8 @@ from sv_cli.errors import SettingsError
 from sv_cli.sampling.dataset import Batch
 from sv_cli.sampling.shar_write import SharJob, write_shar
 from sv_cli.settings.model import build_settings
-from sv_cli.tables.arrays import ArrayWriter
-from sv_cli.tables.datadir import DataDir
+from sv_cli.tables.datadir.directory import DataDir
+from sv_cli.tables.kaldi.arrays import ArrayWriter
 from sv_cli.training.data_path import DataPath
 from sv_cli.training.distributed import World
 from sv_cli.training.run import RunPaths, choose_frontend, load_data

@@ -212,7 +212,7 @@ def test_training_with_a_share_of_the_classes() -> None:
 
 def test_broken_features_are_named_and_never_learned_from(voices: Path, tmp_path: Path) -> None:
     """One utterance of not-a-numbers; nothing is logged before, the state is saved often."""
-    from sv_cli.tables.arrays import ArrayWriter
+    from sv_cli.tables.kaldi.arrays import ArrayWriter
 
     data = tmp_path / "data"
     data.mkdir()

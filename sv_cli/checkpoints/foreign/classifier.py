@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sv_cli.errors import CheckpointError, SettingsError
-from sv_cli.tables.datadir_signal import speed_prefix
+from sv_cli.tables.datadir.signal import speed_prefix
 from sv_cli.tables.text import read_table
 
 # First parts of the keys of classifiers.

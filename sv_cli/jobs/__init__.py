@@ -1,1 +1,0 @@
-"""Jobs that run again and again: what is new is done, once."""

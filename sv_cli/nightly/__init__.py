@@ -1,0 +1,1 @@
+"""`svtool score-job`: new recordings are scored once, run after run."""

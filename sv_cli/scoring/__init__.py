@@ -1,0 +1,1 @@
+"""Scoring from tables to tables, one file a command."""

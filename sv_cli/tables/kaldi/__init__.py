@@ -1,0 +1,1 @@
+"""Kaldi's tables of arrays: specifiers, archives and scp files."""

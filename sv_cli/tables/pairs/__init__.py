@@ -1,0 +1,1 @@
+"""Lists of (enroll, test) pairs: trials and scores, read in chunks and joined."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 
 from sv_cli.cli import app
 from sv_cli.lock import lock_folder
-from sv_cli.tables.embeddings import read_embeddings
+from sv_cli.tables.embeddings import read_embeddings, write_embeddings
 
 RUNNER = CliRunner()
 
@@ -231,6 +232,46 @@ def test_rows_of_two_kinds_do_not_meet(night: Path) -> None:
     assert "were made differently: score submean none and " in refused["stderr"]
     assert (refused["status"], refused["scored"]) == ("failed", 0)
     assert "submean" in refused["error"]
+
+
+@pytest.mark.parametrize("changed", ["cohort", "submean", "calibration", "threshold", "top_n"])
+def test_inputs_that_were_replaced_under_their_names_are_refused(night: Path, changed: str) -> None:
+    """Contents are compared, not names: rows of two kinds never meet in one file."""
+    ids = read_embeddings("enrolled").ids
+    labels = [f"{one} {two} {'target' if one == two else 'nontarget'}\n"
+              for one in ids for two in ids]  # fmt: skip
+    shutil.copytree("enrolled", "others")
+    Path("trials").write_text("".join(labels))
+    svtool("score", "trials", "enrolled", "enrolled", "raw")
+    svtool("calibrate", "threshold", "trials", "raw", "t.json", "--at", "score:0.5")
+    svtool("calibrate", "train", "trials", "raw", "c.json")
+    options = {
+        "cohort": ["cohort=others", "top_n=4"],
+        "top_n": ["cohort=others", "top_n=4"],
+        "submean": ["submean=others"],
+        "calibration": ["calibration=c.json"],
+        "threshold": ["threshold=t.json"],
+    }[changed]
+    arguments = [word for option in options for word in ("--set", option)]
+    arrive(0)
+    job(*arguments)
+    job(*arguments)  # nothing changed
+    if changed in ("cohort", "submean"):
+        table = read_embeddings("others")
+        table.matrix[0] += 1
+        write_embeddings("others", table)
+    elif changed == "calibration":
+        svtool("calibrate", "train", "trials", "raw", "c.json", "--p-target", "0.1", "--force")
+    elif changed == "threshold":
+        svtool("calibrate", "threshold", "trials", "raw", "t.json", "--at", "score:0.6", "--force")
+    else:
+        arguments[-1] = "top_n=3"
+    arrive(1)
+    refused = job(*arguments, status=1)
+    assert "results.txt` holds scores that were made differently: " in refused["stderr"]
+    word = "decide threshold" if changed == "threshold" else changed
+    assert f"{word} " in refused["error"] and " and " in refused["error"]
+    assert len(rows()) == 6
 
 
 def test_a_second_copy_is_refused(night: Path) -> None:

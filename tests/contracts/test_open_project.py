@@ -71,7 +71,7 @@ def test_navigation_names_every_page_once() -> None:
 
 
 def test_website_links_to_files_of_the_repository() -> None:
-    for link in WEBSITE.iterdir():
+    for link in set(WEBSITE.iterdir()) - {WEBSITE / "site.css"}:
         assert link.is_symlink(), f"{link.name} is a copy"
         assert link.readlink() == Path("..") / link.name
 

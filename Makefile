@@ -6,7 +6,7 @@ WORKERS ?= 2
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all check format docs bench clean
+.PHONY: demo test test-all check format docs site bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/svtool demo demo --force
@@ -38,6 +38,10 @@ docs: $(VENV)/installed
 	$(BIN)/python docs/make_commands.py > docs/commands.md.new
 	mv docs/commands.md.new docs/commands.md
 
+# The documentation site, in build/site; a broken link or reference is an error.
+site: $(VENV)/installed-site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean
+
 clean:
 	rm -rf $(VENV) demo build dist
 
@@ -48,4 +52,8 @@ $(VENV)/installed: pyproject.toml
 
 $(VENV)/installed-dev: pyproject.toml $(VENV)/installed
 	$(BIN)/python -m pip install -q -e ".[dev]"
+	touch $@
+
+$(VENV)/installed-site: pyproject.toml $(VENV)/installed
+	$(BIN)/python -m pip install -q -e ".[site]"
 	touch $@

@@ -13,7 +13,7 @@ from example_world import REPOSITORY
 
 from sv_cli import __version__
 
-WEBSITE = REPOSITORY / "website"
+WEBSITE = REPOSITORY / ".ci" / "site"
 SITE_FILE = (REPOSITORY / "mkdocs.yml").read_text()
 PAGES = re.findall(r"^ +- [^:\n]+: (\S+\.md)$", SITE_FILE, flags=re.M)
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
@@ -73,7 +73,7 @@ def test_navigation_names_every_page_once() -> None:
 def test_website_links_to_files_of_the_repository() -> None:
     for link in set(WEBSITE.iterdir()) - {WEBSITE / "site.css"}:
         assert link.is_symlink(), f"{link.name} is a copy"
-        assert link.readlink() == Path("..") / link.name
+        assert link.readlink() == Path("../..") / link.name
 
 
 def test_workflow_runs_the_gate() -> None:

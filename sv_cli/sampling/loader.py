@@ -53,7 +53,7 @@ class TimedLoader:
 
 
 class _ToldBatches(Dataset[Batch | SvError]):
-    """Batches, or the error that stands in the way of one.
+    """Batches, or the error raised instead of one.
 
     What a worker process raises comes out of torch as a traceback in the text of another error.
     """

@@ -44,7 +44,7 @@ class LoaderSpeed:
 
 
 def bench_loader(path: DataPath, num_batches: int) -> LoaderSpeed:
-    """Read so many batches of the first epochs and throw them away.
+    """Read a number of batches from the first epochs and discard them.
 
     Raises
     ------

@@ -22,7 +22,7 @@ class Reading:
     utts_per_second : float
         Crops a second of wall time, all processes together.
     wait_share : float
-        Share of the time in which the device waited for data, in percent.
+        Share of the time spent waiting for data, in percent.
     features_share, network_share : float
         Shares of the time for features with augmentation, and for network and optimiser.
     """
@@ -57,7 +57,7 @@ class Meter:
         return self._sums
 
     def read(self, sums: Tensor, *, world_size: int) -> Reading:
-        """Return the means and start anew.
+        """Return the means and reset them.
 
         Parameters
         ----------

@@ -14,7 +14,7 @@ from sv_cli.training.settings import LossSettings
 
 
 class Classifier(nn.Module):
-    """Features and labels in, the loss and what was told right out.
+    """Features and labels in, the loss and the number of correct classes out.
 
     Parameters
     ----------

@@ -90,12 +90,12 @@ def run_training(
             trainer.restore(state)
         elif settings.init.model:
             source = read_source(settings.init.model)
-            told = start_from(
+            started = start_from(
                 source, trainer.learner, training_set.speakers, head=settings.init.head
             )
-            trainer.journal.say(told)
+            trainer.journal.say(started)
         if world.is_first:
-            files.begin(settings, anew=state is None)
+            files.begin(settings, restart=state is None)
         return trainer.run()
 
 
@@ -169,7 +169,7 @@ def check_augmentation(training_set: TrainingSet, settings: TrainSettings) -> No
         )
     if training_set.kind == "feats" and settings.data.min_level > 0:
         raise SettingsError(
-            "`data.min_level` is that of recordings, which features of feats.scp do not tell",
+            "`data.min_level` is that of recordings, which features of feats.scp do not contain",
             hint="give data with wav.scp, or set `data.min_level = 0`",
         )
 
@@ -218,7 +218,7 @@ def _announce(trainer: Trainer, world: World) -> None:
     )
     if num_pairs := count_pairs(encoder.state_dict()):
         trainer.journal.say(
-            f"LoRA beside {num_pairs} layers: model files hold the sum, and are as any other"
+            f"LoRA pairs on {num_pairs} layers: model files hold the merged weights"
         )
     if trainer.augmenter is not None:
         trainer.journal.say(trainer.augmenter.describe())

@@ -37,7 +37,7 @@ from sv_cli.training.settings import TrainSettings
 from sv_cli.training.validation import DevSet, dev_eer
 from sv_cli.training.waiting import judge, shares
 
-# Steps after which several processes ask each other whether one was told to stop.
+# Interval in steps at which processes check whether one was asked to stop.
 STEPS_BETWEEN_QUESTIONS = 4
 # How long a run that was asked to stop waits for the batch of its last step.
 PATIENCE_SECONDS = 5.0
@@ -151,7 +151,7 @@ class Trainer:
         self.journal.say(f"resuming after step {self.step} of {self.num_steps}", step=self.step)
 
     def run(self) -> RunResult:
-        """Train to the last epoch, from the start or from where a restored state stood."""
+        """Train to the last epoch, from the start or from the position of a restored state."""
         previous = {each: signal.signal(each, self._ask_stop) for each in _stop_signals()}
         previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._end_waiting)
         batch_total, self._told = self.path.batch_total, self.step
@@ -266,7 +266,7 @@ class Trainer:
             features = augmenter.features(features, draws)
         return features
 
-    # ---- what is told and kept ----------------------------------------------------------------
+    # ---- reporting and saving -----------------------------------------------------------------
 
     def _report(self) -> None:
         self.watch.look()
@@ -300,7 +300,7 @@ class Trainer:
         due = epoch % self.settings.engine.validate_every_epochs == 0
         last = epoch == self.settings.num_epochs
         if self.dev is not None and (due or last):
-            self._save_state(epoch_is_closed=False)  # whatever happens to the dev data
+            self._save_state(epoch_is_closed=False)  # before the dev data is read, which may fail
             self._validate(epoch, self.dev)
             if self._stopped:
                 return
@@ -347,9 +347,9 @@ class Trainer:
             {key: v.detach().cpu().contiguous().clone() for key, v in module.state_dict().items()}
             for module in (self.learner.result, self.learner.module.head)
         )
-        told = {"step": self.step, "epoch": self.step / self.path.steps_per_epoch, **notes}
+        fields = {"step": self.step, "epoch": self.step / self.path.steps_per_epoch, **notes}
         if num_pairs := count_pairs(weights):
-            told[MERGED_PAIRS] = num_pairs
+            fields[MERGED_PAIRS] = num_pairs
         options, weights = without_pairs(self.settings.model_options, weights)
         return ModelFile(
             model=find_model(self.settings.model),
@@ -358,7 +358,7 @@ class Trainer:
             weights=weights,
             speakers=self.data.speakers,
             head=head,
-            notes=told,
+            notes=fields,
         )
 
     def _ask_stop(self, signum: int, frame: FrameType | None) -> None:

@@ -15,7 +15,7 @@ _HIGH_FEATURES = 30.0
 class StageClock:
     """Counts the seconds that the device spends in each stage, waiting for data among them.
 
-    On a GPU, which works behind the program, marks are put into its queue and read with the next
+    On a GPU, which works asynchronously, marks are put into its queue and read with the next
     line of the log: `data` is then the time in which it had nothing left to do.
     """
 
@@ -74,15 +74,15 @@ def shares(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str,
 
 def judge(share: Mapping[str, float], reading: Reading) -> str:
     """Return in one line where the time went, and what would make it less."""
-    told = f"the device waited {share['data']:.0f} % of the time for data"
+    wait = f"data wait took {share['data']:.0f} % of the time"
     if share["data"] > LOW_SHARE:
-        return f"{told}: {_speed_up_reading(reading)}"
+        return f"{wait}: {_speed_up_reading(reading)}"
     if share["features"] > _HIGH_FEATURES:
         return (
-            f"{told}, and spent {share['features']:.0f} % on features and augmentation: a larger "
+            f"{wait}, features and augmentation {share['features']:.0f} %: a larger "
             "`batch_size` or a lower `augment.prob` makes it less"
         )
-    return f"{told}: the data path is fast enough"
+    return f"{wait}: the data path is fast enough"
 
 
 def _speed_up_reading(reading: Reading) -> str:

@@ -44,7 +44,7 @@ def test_the_clock_tells_the_stages_apart() -> None:
 def test_the_verdict(data: float, features: float, reading: Reading, advice: str) -> None:
     share = {"data": data, "features": features, "network": 100 - data - features, "other": 0.0}
     verdict = judge(share, reading)
-    assert advice in verdict and f"waited {data:.0f} % of the time for data" in verdict
+    assert advice in verdict and f"data wait took {data:.0f} % of the time" in verdict
 
 
 def test_bench_loader_prints_figures(voices: Path) -> None:

@@ -193,14 +193,16 @@ def load_encoder(source: Source, encoder: SpeakerEncoder) -> str:
             if key.startswith(SSL)}  # fmt: skip
     rest = source.encoder.keys() - {SSL + key for key in bare}
     whole = expected.keys() - fresh.keys() == source.encoder.keys()
-    pairs = _say_pairs(source, fresh)
+    pairs_note = _say_pairs(source, fresh)
     # A bare front-end is followed only by the weights of its layers.
     if bare and not whole and rest <= {"head.weights"} and any(map(_is_ssl, expected)):
         front: torch.nn.Module = encoder.get_submodule(SSL.rstrip("."))
         pairs = {key.removeprefix(SSL): value for key, value in fresh.items()}
         load_weights(front, {**pairs, **bare}, what=f"front-end of `{source.path}`")
         others = sum(not _is_ssl(key) for key in expected)
-        return f"front-end loaded ({len(bare)} tensors{pairs}), the {others} after it at random"
+        return (
+            f"front-end loaded ({len(bare)} tensors{pairs_note}), the {others} after it at random"
+        )
     try:
         load_weights(encoder, {**fresh, **source.encoder}, what=f"`{source.path}`")
     except CheckpointError as error:
@@ -209,7 +211,7 @@ def load_encoder(source: Source, encoder: SpeakerEncoder) -> str:
             hint="name the network of the model with `--model` and `model_options`, or leave "
             "both out to take it from there",
         ) from error
-    return f"network loaded ({len(source.encoder)} tensors{pairs})"
+    return f"network loaded ({len(source.encoder)} tensors{pairs_note})"
 
 
 def _say_pairs(source: Source, fresh: Mapping[str, Tensor]) -> str:

@@ -18,8 +18,7 @@ from sv_cli.sampling.training_set import CropShape, TrainingSet, open_training_s
 from sv_cli.settings.model import build_settings
 from sv_cli.tables.datadir import DataDir
 from sv_cli.tables.trials import read_trials
-from sv_cli.training.bench_loader import LoaderSpeed, bench_loader
-from sv_cli.training.data_path import DataPath
+from sv_cli.training.data_path import DataPath, LoaderSpeed, bench_loader
 from sv_cli.training.distributed import World, join_world
 from sv_cli.training.initial import check_apart, read_source, start_from
 from sv_cli.training.machine import Machine
@@ -213,7 +212,8 @@ def _announce(trainer: Trainer, world: World) -> None:
     trainer.journal.say(
         f"{trainer.settings.model}: {parameters / 1e6:.2f} M parameters{share}; "
         f"{len(data.utts)} utterances of {num_speakers} speakers{classes}{crops}; "
-        f"{trainer.path.steps_per_epoch} steps an epoch of {trainer.path.batch_total} crops; "
+        f"{trainer.data_path.steps_per_epoch} steps an epoch of "
+        f"{trainer.data_path.batch_total} crops; "
         f"{trainer.learner.precision} on {world.device}"
     )
     if num_pairs := count_pairs(encoder.state_dict()):

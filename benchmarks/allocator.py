@@ -15,7 +15,7 @@ WORKER = """
 import json, resource, sys, torch
 from sv_cli.memory import keep_freed_memory
 from sv_cli.models.registry import build_model
-from sv_cli.training.network import Classifier, make_head
+from sv_cli.training.learner import Classifier, make_head
 from sv_cli.training.precision import autocast, choose_precision
 from sv_cli.training.settings import LossSettings
 

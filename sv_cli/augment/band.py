@@ -7,7 +7,7 @@ from sv_cli.augment.reverb import next_fast_size
 
 # An edge falls as a raised cosine over this share of its frequency: 3400 Hz ends below 4000 Hz.
 EDGE_SHARE = 1.0 / 6.0
-# Silence behind a crop, in seconds, in which the filter's response to its end dies away.
+# Silence after a crop, in seconds, in which the filter's response to its end dies away.
 PAD_SECONDS = 0.1
 
 

@@ -19,13 +19,13 @@ class SoundBank:
     """Noise, music and speech, one file after the other.
 
     Files shorter than a crop were repeated to its length when they were read, so every piece of a
-    crop's length lies in one stretch.
+    crop's length is contiguous.
 
     Attributes
     ----------
     samples : (total,) int16
     starts, lengths : (num_files,) int64
-        Where each file lies.
+        The position of each file.
     """
 
     samples: Tensor
@@ -39,7 +39,7 @@ class SoundBank:
         ----------
         files : (num_pieces,) int64
         places : (num_pieces,) float64
-            0 is the earliest start that leaves room for the piece, 1 the one behind the latest.
+            0 is the earliest start that leaves room for the piece, 1 the one after the latest.
         length : int
             Samples; at most the `num_samples` of the bank.
         """
@@ -99,7 +99,7 @@ class Series:
 
 @dataclass(frozen=True)
 class BankIndex:
-    """What lies where in one row of samples: all sounds, then all responses.
+    """Positions in one row of samples: all sounds, then all responses.
 
     Attributes
     ----------
@@ -157,7 +157,7 @@ def write_banks(
     num_samples: int,
     after_each: Callable[[], None] | None = None,
 ) -> BankIndex:
-    """Write the samples of all recordings, those of rooms last, and return what lies where.
+    """Write the samples of all recordings, those of rooms last, and return their positions.
 
     Parameters
     ----------

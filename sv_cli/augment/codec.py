@@ -141,5 +141,5 @@ class PhoneLine:
 
 
 def is_phone_codec(name: str) -> bool:
-    """Tell whether a codec works on the samples of a telephone line."""
+    """Return whether a codec works on the samples of a telephone line."""
     return name not in CODECS or CODECS[name].sample_rate == PHONE_RATE

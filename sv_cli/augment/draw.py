@@ -29,7 +29,7 @@ FIRST = slice(7, 10)  # file, start, ratio of the only recording, or of the one 
 BABBLE = slice(10, 10 + 3 * MAX_BABBLE)
 TIME_MASKS = slice(BABBLE.stop, BABBLE.stop + 2 * MAX_MASKS)
 FREQ_MASKS = slice(TIME_MASKS.stop, TIME_MASKS.stop + 2 * MAX_MASKS)
-# Later columns: what stands before keeps its numbers, and a run of an older version its draws.
+# Later columns follow, so that earlier numbers and the draws of older runs stay the same.
 BAND, LOW_HZ, HIGH_HZ, CODEC, CODEC_NAME, COMPRESSION = range(FREQ_MASKS.stop, FREQ_MASKS.stop + 6)
 NUM_CHANCES = COMPRESSION + 1
 
@@ -168,7 +168,7 @@ class Draws:
 
     @property
     def alters_crops(self) -> bool:
-        """Tell whether any crop changes but for its level."""
+        """Return whether any crop changes but for its level."""
         return bool(self.scenes.any() or len(self.bands.rows) or len(self.coded.rows))
 
 

@@ -14,7 +14,7 @@ Law = Literal["ulaw", "alaw"]
 def compand(waveforms: Tensor, law: Law) -> Tensor:
     """Return samples of any shape as the 8-bit code gives them back.
 
-    Samples in [-1, 1) are taken as 16 bits wide; what lies outside gets the largest code. Every
+    Samples in [-1, 1) are taken as 16 bits wide; values outside get the largest code. Every
     magnitude from a decision value up to the next one becomes the level between them.
     """
     decisions, levels = (table.to(waveforms.device) for table in _tables(law))

@@ -158,7 +158,7 @@ class CodecSettings(Settings):
     @classmethod
     def _each_once(cls, value: tuple[CodecName, ...]) -> tuple[CodecName, ...]:
         if len(set(value)) < len(value):
-            raise ValueError("a codec stands there twice")
+            raise ValueError("a codec is listed twice")
         return value
 
     @field_validator("compression")
@@ -176,7 +176,8 @@ class AugmentSettings(Settings):
         Field(default="none", description="Whose chain the other settings start from.")
     )
     musan: str = Field(
-        default="", description="Data directory of noise, music and speech, told by their ids."
+        default="",
+        description="Data directory of noise, music and speech, identified by their ids.",
     )
     noise: str = Field(default="", description="Data directory of noise.")
     music: str = Field(default="", description="Data directory of music.")
@@ -201,7 +202,7 @@ class AugmentSettings(Settings):
     room_noise_prob: Share = Field(default=1.0, description="Probability of noise in a `room`.")
     mix: MixSettings = MixSettings()
     speeds: tuple[float, ...] = Field(
-        default=(), description="Speeds played beside 1.0, all equally often."
+        default=(), description="Speeds played in addition to 1.0, all equally often."
     )
     speed_classes: Literal["expand", "same", "subset"] = Field(
         default="expand",
@@ -243,9 +244,11 @@ class AugmentSettings(Settings):
     def _are_speeds(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         for speed in value:
             if speed == 1.0 or not is_speed(speed):
-                raise ValueError(f"{speed} is no speed from 0.5 to 2.0 in hundredths beside 1.0")
+                raise ValueError(
+                    f"{speed} is no speed from 0.5 to 2.0 in hundredths other than 1.0"
+                )
         if len(set(value)) < len(value):
-            raise ValueError("a speed stands there twice")
+            raise ValueError("a speed is listed twice")
         return value
 
     @model_validator(mode="after")
@@ -273,12 +276,12 @@ class AugmentSettings(Settings):
 
     @property
     def changes_waveforms(self) -> bool:
-        """Tell whether recordings are needed: stored features cannot be augmented so."""
+        """Return whether recordings are needed: stored features cannot be augmented so."""
         return bool(self.speeds or self._alters_crops)
 
     @property
     def is_active(self) -> bool:
-        """Tell whether a step has anything to do beside speeds."""
+        """Return whether a step has anything to do other than speeds."""
         return bool(self._alters_crops or self.spec.prob > 0)
 
     @property

@@ -26,7 +26,7 @@ class Sharing(Protocol):
     def once(self, work: Callable[[Callable[[], None]], Result], /) -> Result:
         """Return on all what `work(pulse)` gives on the first, or raise on all what it raises.
 
-        `pulse` is to be called often: it tells the others that the first is still at work.
+        `pulse` is to be called often: it signals the others that the first is still at work.
         """
 
     def each(self, work: Callable[[], Result], /) -> Result:
@@ -39,7 +39,7 @@ def load_banks(
     """Return the recordings, once in the memory of a machine.
 
     The first process writes them to a file in TMPDIR that has no name, which the others open by
-    the number it has in that process; all map it. So nothing is left behind, however a run ends.
+    the number it has in that process; all map it. No file remains, however a run ends.
     Where the system does not show the open files of a process, each holds its own.
 
     Parameters

@@ -48,7 +48,7 @@ def export_onnx(
     out : str or Path
         File to write; it appears whole or not at all.
     audio : sequence of str
-        Recordings to compare on, beside noise.
+        Recordings to compare on, in addition to noise.
     tolerance : float
         Largest difference allowed, relative to the largest value of the embedding.
 

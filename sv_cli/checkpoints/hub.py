@@ -48,7 +48,7 @@ class Published:
     revision : str
         Tag, branch or commit.
     files : tuple of str
-        The weights first, then what belongs beside them. Weights may be a `.zip` archive with
+        The weights first, then the files next to them. Weights may be a `.zip` archive with
         `avg_model.pt`, or ModelScope's `configuration.json`, which names the file.
     project : str
         Key of `foreign.detection.PROJECTS`.
@@ -268,7 +268,7 @@ def find_published(name: str) -> Published:
     Raises
     ------
     SettingsError
-        When there is none of that name; the nearest one is told.
+        When there is none of that name; the message names the nearest one.
     """
     plain = name.removeprefix(SCHEME).strip("/")
     for row in PUBLISHED.values():
@@ -314,7 +314,7 @@ def download(row: Published, folder: Path) -> Path:
             fetch(row.url(file), path, sha256=pinned)
         except (OSError, ValueError) as error:
             if file != row.files[0] and getattr(error, "code", None) == 404:
-                continue  # what belongs beside the weights helps, but need not be there
+                continue  # files next to the weights are optional
             raise _cannot_fetch(row, file, error) from error
     weights = folder / Path(row.files[0]).name
     if weights.name == _CONFIGURATION:

@@ -237,14 +237,14 @@ def read_torch_file(path: Path) -> Any:
         raise CheckpointError(f"`{path}`: empty file")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is wrong is told by the error that follows
+            warnings.simplefilter("ignore")  # the error that follows reports the cause
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(
             f"`{path}`: refused, reading it would execute code or it is damaged: {reason}"
         ) from error
-    except Exception as error:  # the unpickler raises whatever broken bytes lead it to
+    except Exception as error:  # the unpickler raises any type for broken bytes
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"`{path}`: damaged or not a torch file: {reason}") from error
 
@@ -270,9 +270,9 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor], *, what
             ],
         ),
     ]
-    told = [problem for problem in problems if problem]
-    if told:
-        raise CheckpointError(f"{what}: weights do not fit: " + "; ".join(told))
+    found = [problem for problem in problems if problem]
+    if found:
+        raise CheckpointError(f"{what}: weights do not fit: " + "; ".join(found))
     module.load_state_dict(dict(weights))
 
 

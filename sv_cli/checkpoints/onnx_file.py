@@ -63,7 +63,7 @@ def load_any_model(spec: str | Path) -> LoadedModel:
 
 
 def is_onnx(spec: str | Path) -> bool:
-    """Tell whether MODEL means an ONNX file."""
+    """Return whether MODEL means an ONNX file."""
     return Path(spec).suffix.lower() == SUFFIX
 
 
@@ -80,7 +80,7 @@ def load_onnx(path: Path) -> LoadedModel:
 
     try:
         graph = onnx.load_model_from_string(path.read_bytes())
-    except Exception as error:  # the parser raises whatever broken bytes lead it to
+    except Exception as error:  # the parser raises any type for broken bytes
         raise CheckpointError(f"`{path}`: damaged or not an ONNX file") from error
     kept = {row.key: row.value for row in graph.metadata_props}
     try:

@@ -36,9 +36,9 @@ class TrainingState:
     epoch_is_closed : bool
         Whether the epoch that ends with this step, if one does, was validated and kept.
     steps_per_epoch : int
-        Steps an epoch; 0 where an older state does not tell.
+        Steps an epoch; 0 where an older state lacks it.
     data : str
-        Fingerprint of the training data; empty where an older state does not tell.
+        Fingerprint of the training data; empty where an older state lacks it.
     """
 
     step: int

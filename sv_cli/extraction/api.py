@@ -77,7 +77,7 @@ class SpeakerModel:
         Returns
         -------
         ndarray, shape (embedding_dim,)
-            float32, not length-normalised; with crops their mean behind the whole.
+            float32, not length-normalised; with crops their mean after the whole.
 
         Raises
         ------

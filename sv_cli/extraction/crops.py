@@ -3,7 +3,7 @@
 Let e be the embedding of the whole recording and c_1 .. c_K those of K crops, all of length 1. Two
 utterances score (e e' + mean over i, j of c_i c_j') / 2. The mean of the K x K products is the
 product of the two means, so that score is the inner product of the vectors [e ; mean c] / sqrt 2.
-Their length is not 1 and tells how alike the crops are, so they are scored without length norm.
+Their length is not 1 and shows how similar the crops are, so they are scored without length norm.
 
 Source
 ------
@@ -31,7 +31,7 @@ class CropPlan:
     num_samples: int
 
     def cut(self, waveform: Waveform) -> tuple[list[Waveform], list[int]]:
-        """Return the crops that differ, and how many of all each stands for.
+        """Return the crops that differ, and the number of equal crops that each represents.
 
         A shorter waveform is repeated up to a crop; all its crops are one.
         """
@@ -63,7 +63,7 @@ def join_crops(
     crops : sequence of (embedding_dim,)
         Embeddings of the crops that differ.
     counts : list of int
-        How many crops each of them stands for.
+        The number of crops that each represents.
     """
     unit = _unit(np.stack([whole, *crops]))
     mean = np.average(unit[1:], axis=0, weights=counts)

@@ -127,7 +127,7 @@ class Extractor:
         audio_root : str, optional
             Where relative paths start.
         on_skip : callable, optional
-            Told of each utterance that cannot be embedded, and why; without it that is raised.
+            Called with each utterance that cannot be embedded and why; by default it is raised.
         """
         items = self.read_utterances(utterances, audio_root=audio_root)
         return self._embed_items(items, on_skip, False)

@@ -68,7 +68,7 @@ def fuse_network(encoder: nn.Module, *, dtype: torch.dtype) -> nn.Module:
     Raises
     ------
     Exception
-        Whatever tracing raises for a network whose forward branches on values.
+        Any error that tracing raises for a network whose forward branches on values.
     """
     with torch.no_grad():
         fused = _Fusion(copy.deepcopy(encoder).eval(), dtype)
@@ -114,8 +114,8 @@ class _Fusion:
         """Return the nodes before the pooling: those that no pooling leads to."""
         after: set[fx.Node] = set()
         for node in self.graph.nodes:
-            behind = any(source in after for source in node.all_input_nodes)
-            if behind or self._is(node, Pooling):
+            depends = any(source in after for source in node.all_input_nodes)
+            if depends or self._is(node, Pooling):
                 after.add(node)
         return [node for node in self.graph.nodes if node not in after and node.op != "output"]
 
@@ -148,7 +148,7 @@ class _Fusion:
             self._drop(follower, node)
 
     def _add_sums(self) -> None:
-        """Turn conv(x) + other into one node that stands where the sum stood."""
+        """Turn conv(x) + other into one node in the place of the sum."""
         for node in self._convolutions():
             total = _only_user(node)
             if self._conv(node).form.activation or total is None or total.target not in _ADD:

@@ -20,7 +20,7 @@ MIN_COSINE = {"bf16": 0.9999, "fp32": 0.999999}
 class Form:
     """A form of a network.
 
-    `precision` is fp32 or bf16, `fused` tells of joined operators, `cosine` is the least cosine
+    `precision` is fp32 or bf16, `fused` names joined operators, `cosine` is the least cosine
     to the plain fp32 network on the utterances tried.
     """
 
@@ -89,7 +89,7 @@ def computes_bf16(device: torch.device) -> bool:
 
 
 def gains_by_bf16(device: torch.device) -> bool:
-    """Tell whether the processor multiplies bf16 faster than fp32."""
+    """Return whether the processor multiplies bf16 faster than fp32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     known = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")

@@ -97,7 +97,7 @@ class Made:
     job, utterances : ExtractJob, sequence of Utterance
         What the table follows from; None for a stream.
     before : Outcome or None
-        Of the table that stands and to which the parts are added.
+        Of the existing table to which the parts are added.
     """
 
     parts: Generator[Part, None, None]
@@ -197,7 +197,7 @@ def _open_utterances(run: ExtractRun) -> Iterator[tuple[list[Utterance], str | N
 
 
 def _feats_spec(run: ExtractRun) -> ReadSpec | None:
-    """Return the specifier of features; a table called feats is one without being told."""
+    """Return the feature rspecifier. Tables named `feats` are features without `--feats`."""
     if not run.is_feats and Path(run.data).is_dir():
         return None
     spec = parse_rspecifier(run.data, wanted="feats.scp")
@@ -256,18 +256,18 @@ class _Output:
         """Hold the output against another process; pipes have no lock."""
         if self.folder is not None:
             return lock_folder(self.folder, command="extract")
-        beside = self.spec.beside
-        if beside is None or not is_plain_file(beside):
+        path = self.spec.beside
+        if path is None or not is_plain_file(path):
             return nullcontext()
-        return lock_file(beside, command="extract")
+        return lock_file(path, command="extract")
 
     def finished(
         self, job: ExtractJob | None = None, utterances: Sequence[Utterance] = ()
     ) -> Outcome | None:
-        """Return the outcome that stands already; refuse to write over another one."""
+        """Return the existing outcome; refuse to write over another one."""
         outputs = [Path(name) for name in (self.spec.ark, self.spec.scp) if name]
-        stands = self._done is not None and all(path.exists() for path in (self._done, *outputs))
-        if self.run.resume and self._done is not None and stands:
+        exists = self._done is not None and all(path.exists() for path in (self._done, *outputs))
+        if self.run.resume and self._done is not None and exists:
             record = _read_done(self._done)
             read_lineage(self.run.out)  # refuses a table that is not what was written
             fingerprint = None if job is None else self._fingerprint(job, utterances)
@@ -337,7 +337,7 @@ class _Output:
         return outcome
 
     def _write_table(self, made: Made) -> Outcome:
-        """Write new rows among those that stand; leave these alone where nothing is new."""
+        """Write new rows among the existing ones; change nothing if there are none."""
         with (
             closing(made.parts),
             logs.progress("embeddings", total=made.total) as progress,
@@ -366,12 +366,12 @@ class _Output:
                 writer.write(utt, embedding)
                 done += 1
             if self._done is not None:
-                self._done.unlink(missing_ok=True)  # what stood is replaced from here on
+                self._done.unlink(missing_ok=True)  # the old files are replaced from here on
         return done
 
 
 class _Rows:
-    """The rows of parts, counted and told of as they come."""
+    """The rows of parts, counted and reported as they come."""
 
     def __init__(self, parts: Iterable[Part], progress: logs.Progress) -> None:
         self._parts, self._progress = parts, progress

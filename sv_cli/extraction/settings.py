@@ -38,7 +38,7 @@ class ExtractSettings(Settings):
     crops: int = Field(
         default=0,
         ge=0,
-        description="Embed so many crops, too, spread over the recording, and join their mean to "
+        description="Also embed this number of crops over the recording, and join their mean to "
         "the embedding of the whole: vectors to be scored by their inner product.",
     )
     crop_seconds: float = Field(
@@ -46,7 +46,7 @@ class ExtractSettings(Settings):
     )
     speed: float = Field(
         default=1.0,
-        description="Play recordings so many times as fast: another view of each speaker for a "
+        description="Play recordings at this speed: another view of each speaker for a "
         "network that was trained with speeds.",
     )
     mean_norm: bool = Field(

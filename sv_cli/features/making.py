@@ -71,7 +71,7 @@ def make_table(
     fingerprint = job.fingerprint(utterances)
     rank, world_size = torchrun_rank()
     if spec.beside is None and world_size > 1:
-        raise SettingsError("under torchrun the output is a file, for the parts beside it")
+        raise SettingsError("under torchrun the output is a file, for the parts next to it")
     if spec.beside is None:
         with tempfile.TemporaryDirectory() as temporary:
             return _join(job, utterances, spec, Path(temporary), num_procs)
@@ -130,7 +130,7 @@ def _part_folder_name(ark: Path) -> Path:
 
 @contextmanager
 def _part_folder(ark: Path, *, keep: bool) -> Iterator[Path]:
-    """Give the folder of parts beside an archive; it stays when the block does not end well."""
+    """Give the folder of parts next to an archive; it stays when the block does not end well."""
     folder = _part_folder_name(ark)
     if not keep:
         shutil.rmtree(folder, ignore_errors=True)
@@ -183,7 +183,7 @@ def _add(
     spec: WriteSpec,
     record: Path,
 ) -> Made:
-    """Put new objects among those that stand, in the order of `utts`; nothing new, nothing done."""
+    """Merge new objects into the existing ones, in the order of `utts`, if there are any."""
     assert spec.ark is not None
     pieces = pieces_of(Path(spec.ark), before.offsets, before.size)
     frames, num_skipped = dict(before.frames), 0
@@ -199,7 +199,7 @@ def _add(
     offsets = offsets_of(pieces)
     with open_output(spec.ark) as output:
         copy_pieces(pieces.values(), output)
-        record.unlink(missing_ok=True)  # what stood is replaced from here on
+        record.unlink(missing_ok=True)  # the old files are replaced from here on
     if spec.scp:
         write_table(spec.scp, [(utt, f"{spec.ark}:{offset}") for utt, offset in offsets.items()])
     frames = {utt: frames[utt] for utt in pieces}

@@ -1,7 +1,7 @@
 """A long table made part by part, by several processes, and joined.
 
 A part is a finished archive and a record of it; both appear whole. What was interrupted goes on
-from the parts that stand, and the joined table is the same byte for byte.
+from the existing parts, and the joined table is the same byte for byte.
 """
 
 import json
@@ -123,7 +123,7 @@ def _in_workers(
 
 
 def make_part(job: FeatureJob, utterances: Sequence[Utterance], archive: Path) -> Part:
-    """Make one part unless it stands already; return its record."""
+    """Make one part unless it exists; return its record."""
     fingerprint = job.fingerprint(utterances) + job.sources(utterances)
     record = archive.with_suffix(".json")
     part = _read_record(record, archive, fingerprint)

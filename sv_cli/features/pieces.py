@@ -28,7 +28,7 @@ def pieces_of(path: Path, offsets: Mapping[str, int], size: int) -> dict[str, Pi
     path : Path
         Archive of `size` bytes.
     offsets : mapping of key to int
-        Where the objects start behind their keys, in the order of the archive.
+        Where the objects start after their keys, in the order of the archive.
     """
     starts = [offset - len(head(key)) for key, offset in offsets.items()]
     stops = [*starts, size][1:]
@@ -55,7 +55,7 @@ def copy_pieces(pieces: Iterable[Piece], output: IO[bytes]) -> None:
 
 
 def offsets_of(pieces: Mapping[str, Piece]) -> dict[str, int]:
-    """Return where the objects start behind their keys when the pieces stand in this order."""
+    """Return where the objects start after their keys with the pieces in this order."""
     offsets, start = {}, 0
     for key, piece in pieces.items():
         offsets[key] = start + len(head(key))
@@ -64,7 +64,7 @@ def offsets_of(pieces: Mapping[str, Piece]) -> dict[str, int]:
 
 
 def head(key: str) -> bytes:
-    """Return what stands in front of an object."""
+    """Return the bytes before an object."""
     return encode(key) + b" "
 
 

@@ -243,7 +243,7 @@ def find_frontend(name: str) -> FrontendSettings:
     Raises
     ------
     SettingsError
-        When there is none of that name; the nearest one is told.
+        When there is none of that name; the message names the nearest one.
     """
     if name not in FRONTENDS:
         raise SettingsError(f"front-end `{name}` is not known{nearest(name, FRONTENDS)}")

@@ -47,7 +47,7 @@ class MarginSchedule:
     shape : "exponential", "linear" or "annealed"
         Exponential: 1 - 0.001^p of the way at a share p of the steps, so half of the rise is
         done after a tenth of them and 0.1 % is left for the last step. Annealed: 1 / (1 + λ) of
-        the way, λ of `AnnealingSchedule`, whatever `end_step` is.
+        the way, λ of `AnnealingSchedule`, for any `end_step`.
 
     Source
     ------

@@ -12,7 +12,7 @@ from sv_cli.settings.model import build_settings
 
 
 class Softmax(SpeakerLoss):
-    """Linear layer and cross-entropy; the logits stand in for cosines.
+    """Linear layer and cross-entropy; the logits replace cosines.
 
     Parameters
     ----------

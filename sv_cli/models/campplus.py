@@ -1,4 +1,4 @@
-"""CAM++: densely connected time-delay layers with context-aware masking behind a 2-D head.
+"""CAM++: densely connected time-delay layers with context-aware masking after a 2-D head.
 
 Paper: Wang et al., "CAM++: a fast and efficient network for speaker verification using
 context-aware masking", Interspeech 2023. State-dict keys are those of 3D-Speaker, which WeSpeaker

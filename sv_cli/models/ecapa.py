@@ -1,7 +1,7 @@
 """ECAPA-TDNN with WeSpeaker's layout and state-dict keys.
 
 Paper: Desplanques et al., Interspeech 2020 (arXiv:2005.07143). Kept from WeSpeaker: each block is
-fed by the block before it only, the aggregation layer has no norm and 1536 channels whatever the
+fed by the block before it only, the aggregation layer has no norm and 1536 channels for any
 width, and the attention sees the utterance's statistics in the GLOB variants only.
 """
 

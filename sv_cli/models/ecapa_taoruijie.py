@@ -1,7 +1,7 @@
 """ECAPA-TDNN as in TaoRuijie/ECAPA-TDNN, with its state-dict keys.
 
 Paper: Desplanques et al., Interspeech 2020 (arXiv:2005.07143). Kept from that project: each block
-is fed by the sum of all before it, the aggregation has 1536 channels whatever the width and no
+is fed by the sum of all before it, the aggregation has 1536 channels for any width and no
 norm, the attention has a BatchNorm, the embedding is the output of a BatchNorm. The network
 subtracts the mean of its features over time; its front-end holds no weights and is not part of it.
 """

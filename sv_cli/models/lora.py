@@ -1,4 +1,4 @@
-"""Low-rank adaptation: beside a frozen linear layer, two thin matrices learn what to add to it.
+"""Low-rank adaptation: next to a frozen linear layer, two thin matrices learn what to add to it.
 
 A layer of weight W gives W x + alpha / rank B A x, where W stays, and A (rank, in) and B
 (out, rank) learn. B begins at zero, so that a network with pairs begins as the network without.
@@ -28,7 +28,7 @@ _PAIR = re.compile(r".+\.lora_[AB]\.weight")
 
 
 class LoraSettings(Settings):
-    """Where pairs of thin matrices stand, and how large they are."""
+    """Which layers get pairs of thin matrices, and their rank."""
 
     rank: int = Field(default=0, ge=0, description="rows of A and columns of B; 0 is without pairs")
     alpha: float = Field(
@@ -48,7 +48,7 @@ class LoraSettings(Settings):
 
 
 class LoraLinear(nn.Linear):
-    """A linear layer with a pair beside it; `weight` and `bias` are those of the layer it replaces.
+    """A linear layer with a pair added; `weight` and `bias` are those of the layer it replaces.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class LoraLinear(nn.Linear):
 
 
 def add_lora(network: nn.Module, settings: LoraSettings) -> int:
-    """Freeze a network but for new pairs beside its layers of these names; return how many.
+    """Freeze a network but for new pairs on its layers of these names; return their number.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def add_lora(network: nn.Module, settings: LoraSettings) -> int:
 
 
 def is_pair(key: str) -> bool:
-    """Tell the keys of pairs in a state dict."""
+    """Return whether a state-dict key belongs to a pair."""
     return _PAIR.fullmatch(key) is not None
 
 

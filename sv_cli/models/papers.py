@@ -1,4 +1,4 @@
-"""The papers behind the families of networks."""
+"""The papers of the families of networks."""
 
 # Family -> paper, address.
 FAMILIES: dict[str, tuple[str, str]] = {

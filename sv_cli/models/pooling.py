@@ -2,7 +2,7 @@
 
 Legend: B batch, D channels (a frequency axis is flattened channel-major into it), T frames.
 Every pooling takes (B, D, T) or (B, C, F, T) and returns (B, out_dim). Sums over time run in
-float32 whatever the type of the map, so that bf16 networks keep their statistics.
+float32 for any type of the map, so that bf16 networks keep their statistics.
 Keys of the learned poolings are WeSpeaker's.
 """
 

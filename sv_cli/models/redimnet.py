@@ -80,7 +80,7 @@ class FrequencySqueeze(nn.Module):
 
 
 class ResNetBlock(nn.Module):
-    """Two grouped 3x3 convolutions with point-wise ones; the first ReLU stands before its norm."""
+    """Two grouped 3x3 convolutions with point-wise ones; the first ReLU precedes its norm."""
 
     def __init__(self, channels: int, *, bins: int, group_size: int, squeeze: bool) -> None:
         super().__init__()

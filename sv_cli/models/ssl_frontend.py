@@ -1,6 +1,6 @@
 """Self-supervised networks as front-ends: hidden states in, one embedding an utterance out.
 
-The learned front-end is part of the network, so that whatever holds for a network's weights holds
+The learned front-end is part of the network, so that what holds for a network's weights holds
 for its own. Kept from WeSpeaker: the softmax-weighted sum of all hidden states (s3prl's
 featurizer), the mean over time taken off that sum, and the adapters of its w2v-BERT network.
 Papers: weighted sum: Yang et al., "SUPERB", Interspeech 2021 (arXiv:2105.01051); adapters: Zhang

@@ -1,4 +1,4 @@
-"""w2v-BERT 2.0 as a front-end: filter banks in, hidden states every 20 ms, adapters behind.
+"""w2v-BERT 2.0 as a front-end: filter banks in, hidden states every 20 ms, then adapters.
 
 Papers: Barrault et al., "Seamless", 2023 (arXiv:2312.05187); the adapters and the recipe for
 speakers: arXiv:2510.04213. The modules and their keys are those of `transformers`
@@ -42,7 +42,7 @@ class W2vBertSettings(SslSettings):
     right_positions: int = Field(8, ge=0, description="steps to the right with their own position")
     conv_dropout: float = Field(0.1, ge=0, lt=1, description="dropout of the convolutions")
     lora: LoraSettings = Field(
-        LoraSettings(), description="train pairs beside linear layers, and the back-end"
+        LoraSettings(), description="train pairs on linear layers, and the back-end"
     )
 
     @model_validator(mode="after")

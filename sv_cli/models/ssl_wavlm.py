@@ -1,4 +1,4 @@
-"""WavLM as a front-end: samples in, hidden states every 20 ms, any network of the zoo behind.
+"""WavLM as a front-end: samples in, hidden states every 20 ms, then any network of the zoo.
 
 Paper: Chen et al., IEEE JSTSP 2022 (arXiv:2110.13900). The modules and their keys are torchaudio's
 (`models.wavlm_model`); the hidden states are those of s3prl: what goes into the first layer, what

@@ -32,11 +32,11 @@ class Batch(NamedTuple):
     ----------
     signals : (batch, num_samples) or (batch, frames, bins) float32
         Waveform crops in [-1, 1], or feature crops. Where some are to be played faster or slower,
-        as many samples as the longest needs, zeros behind the others.
+        as many samples as the longest needs, zeros after the others.
     labels : (batch,) int64
         Class of each.
     items : (batch,) int64
-        Item of each; `EpochPlan.place` tells its utterance and crop.
+        Item of each; `EpochPlan.place` returns its utterance and crop.
     speeds : (batch,) int64
         Number of the factor that each is to be played at, 0 as it is.
     chances : (batch, num_chances) float64
@@ -83,7 +83,7 @@ class CropRule:
         """Return where crop number `crop` starts, counted from the start of its utterance.
 
         `spare` is how much longer the utterance is. By `slack` a crop is shorter than its place on
-        the grid, anywhere in which it lies; a longer one reaches over on both sides.
+        the grid, at any position in it; a longer one extends past both sides.
         """
         if spare <= 0:
             return 0
@@ -196,8 +196,8 @@ class WaveformCrops:
         samples = self._read_span(utt, choose)
         if context == 0 or len(samples) < count:
             samples = rule.fill(samples, count)
-        behind = count + 2 * context - before - len(samples)
-        return np.pad(samples, (before, behind)) if before or behind else samples
+        after = count + 2 * context - before - len(samples)
+        return np.pad(samples, (before, after)) if before or after else samples
 
     def _read_speech(
         self, utt: int, rng: np.random.Generator, wanted: _Wanted
@@ -305,7 +305,7 @@ class EpochBatches(Dataset[Batch]):
 
 
 def span_in_samples(utterance: Utterance, num_samples: int, sample_rate: int) -> tuple[int, int]:
-    """Return the first sample of an utterance and the one behind its last."""
+    """Return the first sample of an utterance and the one after its last."""
     first = 0 if utterance.start is None else round(utterance.start * sample_rate)
     whole = utterance.end is None or utterance.end < 0
     last = (
@@ -317,7 +317,7 @@ def span_in_samples(utterance: Utterance, num_samples: int, sample_rate: int) ->
 
 
 def stack_crops(crops: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return crops as one array, zeros behind the shorter ones."""
+    """Return crops as one array, zeros after the shorter ones."""
     longest = max(len(crop) for crop in crops)
     if all(len(crop) == longest for crop in crops):
         return np.stack(crops)

@@ -1,6 +1,6 @@
 """Which crop of which utterance an item of an epoch is.
 
-Nothing is kept of an item: utterances tell how many they have, and the rest follows.
+Nothing is kept of an item: utterances give their number, from which the rest follows.
 """
 
 from typing import NamedTuple
@@ -64,7 +64,7 @@ class CropItems:
         return self._ends * self.copies - self.per_utt
 
     def place(self, items: Ints) -> Place:
-        """Return what items are; those of further passes over all count on behind the last."""
+        """Return what items are; those of further passes over all follow the last."""
         crops = items % len(self) // self.copies
         utts = np.searchsorted(self._ends, crops, side="right")
         before = np.where(utts > 0, self._ends[utts - 1], 0)

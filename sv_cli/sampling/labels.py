@@ -19,7 +19,7 @@ class SpeedClasses:
     Attributes
     ----------
     factors : tuple of float
-        Speeds beside 1.0, all equally likely.
+        Speeds in addition to 1.0, all equally likely.
     kind : "expand", "same" or "subset"
         `expand`: each speed of a speaker is a class of its own. `same`: all speeds of a speaker
         share the class. `subset`: classes as in `expand`, but only speed 1.0 is played.
@@ -74,7 +74,7 @@ def class_speakers(utt2spk: Mapping[str, str], utts: Sequence[str]) -> list[str]
     Raises
     ------
     TableError
-        When fewer than two speakers are left to tell apart.
+        When fewer than two speakers are left.
     """
     speakers = sorted({utt2spk[utt] for utt in utts}, key=str.encode)
     if len(speakers) < 2:

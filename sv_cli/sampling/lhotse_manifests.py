@@ -1,6 +1,6 @@
 """lhotse's manifests out of our own tables, and tables out of lhotse's manifests.
 
-What a supervision has no place for stands in its `custom` under the name of its table, so that the
+What a supervision has no field for is in its `custom` under the name of its table, so that the
 way there and back gives the same directory.
 """
 
@@ -181,7 +181,7 @@ def _write(path: Path, items: Iterable[Any]) -> None:
 
 @dataclass
 class _Tables:
-    """What supervisions tell, as it is gathered."""
+    """Tables gathered from supervisions."""
 
     wav: dict[str, str] = field(default_factory=dict)
     segments: dict[str, Segment] = field(default_factory=dict)
@@ -194,7 +194,7 @@ class _Tables:
         """Take in a supervision that starts at a time of its recording."""
         utt, speaker = str(supervision.id), supervision.speaker
         if utt in self.utt2spk:
-            raise TableError(f"utterance `{utt}` stands in the manifests twice")
+            raise TableError(f"utterance `{utt}` occurs in the manifests twice")
         if not speaker:
             raise TableError(f"utterance `{utt}` has no speaker")
         for name in (utt, speaker, recording.id):
@@ -210,9 +210,9 @@ class _Tables:
         self.segments[utt] = Segment(recording.id, start, end, channel)
         if start == 0 and not channel and abs(duration - recording.duration) < 0.001:
             self.whole[utt] = recording.id
-        told = {table: getattr(supervision, name) for table, name in _FIELDS.items()}
+        fields = {table: getattr(supervision, name) for table, name in _FIELDS.items()}
         tables = {name: str(value) for name, value in custom.items() if keyed_by(name)}
-        for name, value in {**told, **tables}.items():
+        for name, value in {**fields, **tables}.items():
             if value and name != "utt2dur":
                 key = speaker if keyed_by(name) == "spk" else utt
                 self.extra.setdefault(name, {}).setdefault(key, value)

@@ -53,7 +53,7 @@ class TimedLoader:
 
 
 class _ToldBatches(Dataset[Batch | SvError]):
-    """Batches, or the error that stands in the way of one.
+    """Batches, or the error raised instead of one.
 
     What a worker process raises comes out of torch as a traceback in the text of another error.
     """
@@ -171,10 +171,10 @@ def _start_reader(worker: int, *, sockets: str | None) -> None:
     torch.set_num_threads(1)
     if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
-        threading.Thread(target=_end_when_told, name="end", daemon=True).start()
+        threading.Thread(target=_end_on_request, name="end", daemon=True).start()
 
 
-def _end_when_told() -> None:
+def _end_on_request() -> None:
     """End at the SIGTERM of the run alone.
 
     Batch systems and torchrun send it to all processes of a job: a run that still takes its step

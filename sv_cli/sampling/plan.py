@@ -37,7 +37,7 @@ class EpochPlan:
     seed : int
         Seed of the run.
     storage : StorageOrder or None
-        Where items stand that are read in long runs; None for those that are read one by one.
+        Positions of items that are read in long runs; None for those that are read singly.
     items : CropItems or None
         What items are; None where each is an utterance.
     num_drawn : int
@@ -76,7 +76,7 @@ class EpochPlan:
         """Return all items in the order of this epoch (counted from 0).
 
         With `num_drawn` it is as many passes, each of whole steps, as its steps need; items of the
-        second pass count on behind those of the first, so that other crops are taken of them.
+        second pass continue the numbers of the first, so that other crops are taken of them.
         """
         rng = stream(self.seed, epoch, 0)
         if self.num_drawn == 0:

@@ -17,7 +17,7 @@ Seconds = NDArray[np.float64]
 
 
 def needs_lengths(settings: DataSettings) -> bool:
-    """Tell whether the length of every utterance has to be known."""
+    """Return whether the length of every utterance has to be known."""
     return settings.crops != "one" or settings.min_speaker_seconds > 0
 
 
@@ -34,9 +34,9 @@ def choose_utterances(
         NaN where unknown; such ones are taken.
     settings : DataSettings
     """
-    untold = int(np.isnan(seconds).sum())
-    if untold and settings.min_seconds > 0:
-        logs.info(f"utt2dur does not tell the length of {untold} utterances: none is left out")
+    unknown = int(np.isnan(seconds).sum())
+    if unknown and settings.min_seconds > 0:
+        logs.info(f"utt2dur lacks the length of {unknown} utterances, which are kept")
     taken = ~(seconds < settings.min_seconds)
     _say_dropped(int((~taken).sum()), f"utterances shorter than {settings.min_seconds} s")
     least = settings.min_speaker_seconds
@@ -56,9 +56,9 @@ def _say_dropped(dropped: int, what: str) -> None:
 
 
 def lengths_in_tables(data: DataDir, utts: Sequence[str]) -> Seconds:
-    """Return the seconds that utt2dur tells, NaN where it tells none."""
-    told = data.utt2dur or {}
-    return np.array([told.get(utt, np.nan) for utt in utts], dtype=np.float64)
+    """Return the seconds of utt2dur, NaN where it has none."""
+    durations = data.utt2dur or {}
+    return np.array([durations.get(utt, np.nan) for utt in utts], dtype=np.float64)
 
 
 def lengths_of_features(data: DataDir, utts: Sequence[str], *, frame_shift: float) -> Seconds:
@@ -67,14 +67,14 @@ def lengths_of_features(data: DataDir, utts: Sequence[str], *, frame_shift: floa
     Raises
     ------
     TableError
-        When neither tells them all.
+        When neither holds them all.
     """
     frames = _optional_floats(data.path / "utt2num_frames")
     seconds = np.array([frames.get(utt, np.nan) for utt in utts]) * frame_shift
     seconds = np.where(np.isnan(seconds), lengths_in_tables(data, utts), seconds)
     if np.isnan(seconds).any():
         raise TableError(
-            f"`{data.path}`: the lengths of {int(np.isnan(seconds).sum())} utterances are not told",
+            f"`{data.path}`: the lengths of {int(np.isnan(seconds).sum())} utterances are unknown",
             hint="write utt2dur, or make the features with `svtool make-fbank`",
         )
     return seconds
@@ -85,7 +85,7 @@ def lengths_of_recordings(
 ) -> Seconds:
     """Return the seconds of each utterance, (num_utts,) float64 in the order of `data.utts`.
 
-    Each is taken from the first of utt2dur, utt2num_samples, segments and reco2dur that tells it,
+    Each is taken from the first of utt2dur, utt2num_samples, segments and reco2dur that holds it,
     and else from the header of its recording.
 
     Raises

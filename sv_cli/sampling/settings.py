@@ -51,7 +51,7 @@ class DataSettings(Settings):
     crops_per_epoch: int = Field(
         default=0,
         ge=0,
-        description="Crops that make an epoch, drawn anew each time, or in several passes where "
+        description="Crops that make an epoch, drawn again each time, or in several passes where "
         "there are fewer; 0 takes all once.",
     )
     padding: Literal["repeat", "zeros"] = Field(

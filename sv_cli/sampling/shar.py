@@ -1,8 +1,8 @@
 """Shar: utterances in tar archives that are read in long stretches, for disks far away.
 
-`recording.N.tar` holds an audio file and its manifest for each utterance, `cuts.N.jsonl.gz` tells
+`recording.N.tar` holds an audio file and its manifest for each utterance, `cuts.N.jsonl.gz` names
 speaker and length, as lhotse writes them. `cuts.N.index`, which lhotse passes over, says where in
-the archive each utterance lies; archives without one are looked through.
+the archive each utterance is; archives without one are looked through.
 """
 
 import gzip
@@ -47,13 +47,13 @@ class Shard:
 
 
 def is_shar(path: str | Path) -> bool:
-    """Tell whether a folder holds shards and no tables of Kaldi's."""
+    """Return whether a folder holds shards and no tables of Kaldi's."""
     folder = Path(path)
     return not (folder / "utt2spk").exists() and any(folder.glob("recording.*.tar"))
 
 
 def archive_path(folder: Path, number: int) -> Path:
-    """Return where the audio of a shard lies."""
+    """Return where the audio of a shard is."""
     return folder / f"recording.{number:06d}.tar"
 
 
@@ -63,7 +63,7 @@ def cuts_path(folder: Path, number: int) -> Path:
 
 
 def index_path(folder: Path, number: int) -> Path:
-    """Return where the record of a shard lies."""
+    """Return where the record of a shard is."""
     return folder / f"cuts.{number:06d}.index"
 
 
@@ -129,7 +129,7 @@ def _check_index(archive: Path, shard: Shard, archives: list[Path]) -> None:
         raise TableError(
             f"`{archive}` breaks off: {present} of {shard.size} bytes"
             if present < shard.size
-            else f"`{archive}` is not what its index tells: {present} bytes, not {shard.size}",
+            else f"`{archive}` does not match its index: {present} bytes, not {shard.size}",
             hint=_MAKE_AGAIN,
         )
 
@@ -140,7 +140,7 @@ def _check_index(archive: Path, shard: Shard, archives: list[Path]) -> None:
 
 
 def _look_through(archive: Path) -> list[Stored]:
-    """Return what an archive and the manifests beside it hold."""
+    """Return what an archive and the manifests next to it hold."""
     cuts = archive.with_name(archive.name.replace("recording.", "cuts.", 1)).with_suffix("")
     manifests = _read_cuts(Path(f"{cuts}.jsonl.gz"))
     try:
@@ -174,7 +174,7 @@ def _read_cuts(path: Path) -> list[dict[str, Any]]:
 def _parse_manifest(
     tar: tarfile.TarFile, member: tarfile.TarInfo, archive: Path
 ) -> tuple[int, int]:
-    """Return the number of samples and the rate that a manifest in an archive tells."""
+    """Return the number of samples and the rate of a manifest in an archive."""
     stream = tar.extractfile(member)
     try:
         values = json.loads(stream.read()) if stream else {}

@@ -55,7 +55,7 @@ class SharItems:
     storage : StorageOrder
     chunks : list of Chunk
     chunk_of : (num_items,) int64
-        The chunk that each stands in.
+        The chunk that contains each.
     offset, size : (num_items,) int64
         The bytes of each in its archive.
     seconds : (num_items,) float64
@@ -67,9 +67,9 @@ class SharItems:
         rows = [row for _, stored in shards for row in stored]
         _refuse_repeated([row.utt for row in rows], str(path))
         speakers = {row.utt: row.speaker for row in rows}
-        told = {row.utt: row.num_samples / row.sample_rate for row in rows}
-        known = sort_keys(told)
-        seconds = np.array([told[utt] for utt in known], dtype=np.float64)
+        durations = {row.utt: row.num_samples / row.sample_rate for row in rows}
+        known = sort_keys(durations)
+        seconds = np.array([durations[utt] for utt in known], dtype=np.float64)
         chosen = choose_utterances(known, speakers, seconds, settings)
         self.utts = [known[number] for number in chosen.tolist()]
         self.utt2spk = {utt: speakers[utt] for utt in self.utts}
@@ -79,7 +79,7 @@ class SharItems:
         self.storage = self._place(shards)
 
     def _place(self, shards: Sequence[tuple[Path, list[Stored]]]) -> StorageOrder:
-        """Note the chunk and bytes of each utterance; return the order they stand in."""
+        """Note the chunk and bytes of each utterance; return their order."""
         number = {utt: item for item, utt in enumerate(self.utts)}
         items: list[int] = []
         starts: list[int] = []
@@ -132,7 +132,7 @@ class SharCrops(WaveformCrops):
         )
 
     def _take(self, utt: int) -> bytes:
-        """Return the bytes of an utterance, out of a chunk that is dropped behind its last crop."""
+        """Return the bytes of an utterance, out of a chunk that is dropped after its last crop."""
         number = int(self._items.chunk_of[utt])
         chunk = self._items.chunks[number]
         held = self._held.get(number)
@@ -180,7 +180,7 @@ def _refuse_repeated(utts: Sequence[str], path: str) -> None:
     if len(set(utts)) < len(utts):
         seen: set[str] = set()
         twice = [utt for utt in utts if utt in seen or seen.add(utt)]  # type: ignore[func-returns-value]
-        raise TableError(f"`{path}`: {len(twice)} utterances stand there twice: {name_some(twice)}")
+        raise TableError(f"`{path}`: {len(twice)} utterances occur twice: {name_some(twice)}")
 
 
 def say_order(items: SharItems) -> None:
@@ -189,6 +189,6 @@ def say_order(items: SharItems) -> None:
     same = sum(one == two for one, two in pairwise(speakers))
     if same > len(speakers) / 2:
         logs.warn(
-            "utterances stand in the order of speakers, and batches will hold few speakers each: "
+            "utterances are in the order of speakers, and batches will hold few speakers each: "
             "`svtool data to-shar` writes them in random order"
         )

@@ -61,11 +61,11 @@ class SharJob:
 
 @dataclass(frozen=True)
 class _Item:
-    """An utterance, its speaker, and what else its supervision tells."""
+    """An utterance, its speaker, and further fields of its supervision."""
 
     utterance: Utterance
     speaker: str
-    told: dict[str, str]
+    fields: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class _Task:
         """Return a digest of all that the shard is made from."""
         root = self.job.audio_root
         rows = [
-            [*item.utterance, file_state(item.utterance.rx, root), item.speaker, item.told]
+            [*item.utterance, file_state(item.utterance.rx, root), item.speaker, item.fields]
             for item in self.items
         ]
         text = json.dumps([self.job.audio_root, self.num_shards, rows], sort_keys=True)
@@ -98,7 +98,7 @@ def write_shar(
     Raises
     ------
     SvError
-        When shards stand there already, a worker dies, or no utterance could be read.
+        When the folder already holds shards, a worker dies, or no utterance could be read.
     """
     if is_shar(job.folder):
         refuse_overwrite(job.folder, force=force or resume)
@@ -122,11 +122,11 @@ def write_shar(
 
 def _plan(data: DataDir, job: SharJob) -> list[_Task]:
     if not data.utt2spk:
-        raise TableError(f"`{data.path}`: no utt2spk to tell speakers by")
+        raise TableError(f"`{data.path}`: no utt2spk with the speakers")
     utterances = data.recordings()
     order = np.random.Generator(np.random.Philox(key=[job.seed, 0])).permutation(len(utterances))
     items = [
-        _Item(utterance, speaker, _told(data, utterance.utt, speaker))
+        _Item(utterance, speaker, _supervision_fields(data, utterance.utt, speaker))
         for utterance in (utterances[number] for number in order)
         for speaker in (data.utt2spk[utterance.utt],)
     ]
@@ -138,13 +138,13 @@ def _plan(data: DataDir, job: SharJob) -> list[_Task]:
     ]
 
 
-def _told(data: DataDir, utt: str, speaker: str) -> dict[str, str]:
-    told = {}
+def _supervision_fields(data: DataDir, utt: str, speaker: str) -> dict[str, str]:
+    fields = {}
     for table, name in _KNOWN.items():
         value = data.extra.get(table, {}).get(speaker if table.startswith("spk2") else utt)
         if value is not None:
-            told[name] = value
-    return told
+            fields[name] = value
+    return fields
 
 
 def _remove_others(folder: Path, keep: int) -> None:
@@ -171,7 +171,7 @@ def _start() -> None:
 
 
 def _write_shard(task: _Task) -> Shard:
-    """Write a shard unless it stands already; return its record."""
+    """Write a shard unless it exists; return its record."""
     folder, number, fingerprint = task.job.folder, task.number, task.fingerprint
     archive = archive_path(folder, number)
     shard = read_index(folder, number)
@@ -216,7 +216,7 @@ def _add(tar: tarfile.TarFile, item: _Item, job: SharJob, shard: Shard) -> dict[
     _add_file(tar, f"{utt}.json", f"{_to_json(recording)}\n".encode())
     shard.stored.append(Stored(utt, item.speaker, offset, len(audio), len(samples), rate))
     span = {"start": 0.0, "duration": len(samples) / rate, "channel": 0}
-    supervision = {"id": utt, "recording_id": utt, **span, "speaker": item.speaker, **item.told}
+    supervision = {"id": utt, "recording_id": utt, **span, "speaker": item.speaker, **item.fields}
     return {
         "id": utt,
         **span,

@@ -1,4 +1,4 @@
-"""The order of an epoch over utterances that are read in long runs, as they stand on disk."""
+"""The order of an epoch over utterances that are read in long runs, in their order on disk."""
 
 from dataclasses import dataclass
 
@@ -16,12 +16,12 @@ _STEPS_OF_A_LANE = 4
 
 @dataclass(frozen=True)
 class StorageOrder:
-    """Where the items of a data set stand.
+    """Positions of the items of a data set in storage.
 
     Attributes
     ----------
     items : (num_items,) int64
-        All items, in the order in which they stand.
+        All items, in storage order.
     starts : (num_chunks,) int64
         Position in `items` of the first one of each chunk, a stretch that is read at once.
     window : int
@@ -33,7 +33,7 @@ class StorageOrder:
     window: int = WINDOW_ITEMS
 
     def expand(self, crops: CropItems) -> "StorageOrder":
-        """Return the order of all crops of the utterances that stand in this one."""
+        """Return the order of all crops of the utterances in this one."""
         per_utt = crops.per_utt[self.items]
         before = np.cumsum(per_utt) - per_utt
         items = np.repeat(crops.first[self.items] - before, per_utt) + np.arange(len(crops))
@@ -47,7 +47,7 @@ class StorageOrder:
 
         The chunks are put in random order and cut into a run for each process and lane; within a
         run, windows of items are put in random order. Steps take turns with the lanes of their
-        process. What fills no step stands at the end.
+        process. Items that fill no step come last.
         """
         chunks = np.split(self.items, self.starts[1:])
         run = np.concatenate([chunks[number] for number in rng.permutation(len(chunks))])
@@ -67,7 +67,7 @@ class StorageOrder:
 
 
 def num_lanes(num_steps: int) -> int:
-    """Return how many lanes an epoch of so many steps has: fewer where they would be short."""
+    """Return how many lanes an epoch of `num_steps` has: fewer if they would be short."""
     return next((n for n in LANES if n * _STEPS_OF_A_LANE <= num_steps), 1)
 
 

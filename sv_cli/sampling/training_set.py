@@ -56,7 +56,7 @@ class TrainingSet:
     labels : (num_utts,) int64
         Class of each.
     speakers : list of str
-        Names of the classes: speakers, and those of other speeds behind them.
+        Names of the classes: speakers, followed by those of other speeds.
     crops : CropReader
         Reads a crop of an utterance.
     items : CropItems
@@ -68,7 +68,7 @@ class TrainingSet:
     speeds : SpeedClasses
         What they are played at.
     storage : StorageOrder or None
-        Where the items stand, when they are read in long runs.
+        Positions of the items, when they are read in long runs.
     """
 
     utts: list[str]
@@ -213,7 +213,7 @@ def _choose(data: DataDir, seconds: Seconds, settings: DataSettings) -> tuple[In
 
 
 def _crop_rule(settings: DataSettings, per_second: float) -> CropRule:
-    """Return where crops are taken, in samples or frames of so many a second."""
+    """Return where crops are taken, in samples or frames at this rate per second."""
     hop = settings.hop_seconds if settings.crops == "grid" else 0.0
     return CropRule(
         hop=round(hop * per_second),

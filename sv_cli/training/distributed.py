@@ -41,12 +41,12 @@ class World:
 
     @property
     def is_first(self) -> bool:
-        """Tell whether this process writes files and speaks."""
+        """Return whether this process writes files and speaks."""
         return self.rank == 0
 
 
 def was_launched() -> bool:
-    """Tell whether torchrun started this process."""
+    """Return whether torchrun started this process."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
@@ -82,16 +82,16 @@ def join_world(device: str, *, timeout_seconds: float) -> Iterator[World]:
         raise
     finally:
         heartbeat.stop()
-        with suppress(RuntimeError):  # the reason why the block ended is the one to be told
+        with suppress(RuntimeError):  # the error that ended the block is the one to report
             dist.destroy_process_group()
 
 
 def _place(rank: int) -> tuple[int, int]:
-    """Return machine and local rank; a launcher that tells neither leaves each for itself."""
-    told = [os.environ.get(name) for name in ("GROUP_RANK", "LOCAL_RANK")]
-    if told[0] is None or told[1] is None:
+    """Return machine and local rank; without either, the process counts as its own machine."""
+    ranks = [os.environ.get(name) for name in ("GROUP_RANK", "LOCAL_RANK")]
+    if ranks[0] is None or ranks[1] is None:
         return rank, 0
-    return int(told[0]), int(told[1])
+    return int(ranks[0]), int(ranks[1])
 
 
 def _start_heartbeat(world: World) -> Heartbeat:
@@ -173,7 +173,7 @@ def share_buffers(module: nn.Module, world: World) -> None:
 
 
 def any_over_world(flag: bool, world: World) -> bool:
-    """Tell whether any process raised the flag; all processes get the same answer."""
+    """Return whether any process raised the flag; all processes get the same answer."""
     if world.size == 1:
         return flag
     return bool(mean_over_world(torch.tensor(float(flag), device=world.device), world) > 0)

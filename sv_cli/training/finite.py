@@ -36,7 +36,7 @@ class Describes(Protocol):
     """Knows what items are."""
 
     def describe(self, items: NDArray[np.int64]) -> list[tuple[str, str]]:
-        """Return the utterance of each item, and what else tells which crop it is."""
+        """Return the utterance of each item, and what else identifies its crop."""
 
 
 class LossWatch:
@@ -54,7 +54,7 @@ class LossWatch:
     def __init__(self, data: Describes, path: Path, world: World) -> None:
         self._data, self._path, self._world = data, path, world
         self._since: list[_Remembered] = []
-        self._last: list[_Remembered] = []  # of the last step, whose update no loss tells of yet
+        self._last: list[_Remembered] = []  # of the last step, whose update no loss reflects yet
 
     def remember(self, step: int, items: Tensor, loss: Tensor) -> None:
         """Keep the loss of a batch of step `step` (counted from 1) on the device."""

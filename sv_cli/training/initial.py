@@ -76,9 +76,9 @@ def read_source(spec: str) -> Source:
     path = find_model_file(spec)
     model = read_model(path)
     head = model.head
-    beside = path.parent / STATE
-    if not head and beside.is_file():
-        state = load_state(beside)
+    state_path = path.parent / STATE
+    if not head and state_path.is_file():
+        state = load_state(state_path)
         if state.speakers == model.speakers:
             head = state.head
     return Source(
@@ -99,7 +99,7 @@ def check_apart(spec: str, exp_dir: str | Path) -> None:
     Raises
     ------
     SettingsError
-        When the source lies in the experiment directory.
+        When the source is in the experiment directory.
     """
     path = Path(spec)
     if not path.exists():
@@ -107,7 +107,7 @@ def check_apart(spec: str, exp_dir: str | Path) -> None:
     folder = path if path.is_dir() else path.parent
     if folder.resolve() == Path(exp_dir).resolve():
         raise SettingsError(
-            f"`--init {spec}` lies in the experiment directory that it is to fill",
+            f"`--init {spec}` is in the experiment directory that this run writes",
             hint="give another `--exp-dir`",
         )
 
@@ -166,23 +166,23 @@ def start_from(
     SettingsError
         When rows cannot be taken in their order.
     """
-    told = [load_encoder(source, learner.encoder)]
+    parts = [load_encoder(source, learner.encoder)]
     if learner.mean is not None:
         learner.mean.restart()
     if head == "order":
-        told.append(load_rows(source, learner))
+        parts.append(load_rows(source, learner))
     elif not head:
-        told.append("head at random, as asked")
+        parts.append("head at random, as asked")
     elif not source.head:
-        told.append("head at random, the source has none")
+        parts.append("head at random, the source has none")
     elif not source.speakers:
-        told.append(
+        parts.append(
             "head at random, the source has one without names of classes (`svtool import --spk2id` "
             "names them, `--set init.head=order` takes its rows in their order)"
         )
     else:
-        told.append(load_classes(source, learner, speakers))
-    return f"started from `{source.path}` ({source.model}): " + "; ".join(told)
+        parts.append(load_classes(source, learner, speakers))
+    return f"started from `{source.path}` ({source.model}): " + "; ".join(parts)
 
 
 def load_encoder(source: Source, encoder: SpeakerEncoder) -> str:
@@ -193,14 +193,16 @@ def load_encoder(source: Source, encoder: SpeakerEncoder) -> str:
             if key.startswith(SSL)}  # fmt: skip
     rest = source.encoder.keys() - {SSL + key for key in bare}
     whole = expected.keys() - fresh.keys() == source.encoder.keys()
-    told = _say_pairs(source, fresh)
-    # A bare front-end has nothing behind it but the weights of its layers.
+    pairs_note = _say_pairs(source, fresh)
+    # A bare front-end is followed only by the weights of its layers.
     if bare and not whole and rest <= {"head.weights"} and any(map(_is_ssl, expected)):
         front: torch.nn.Module = encoder.get_submodule(SSL.rstrip("."))
         pairs = {key.removeprefix(SSL): value for key, value in fresh.items()}
         load_weights(front, {**pairs, **bare}, what=f"front-end of `{source.path}`")
         others = sum(not _is_ssl(key) for key in expected)
-        return f"front-end loaded ({len(bare)} tensors{told}), the {others} behind it at random"
+        return (
+            f"front-end loaded ({len(bare)} tensors{pairs_note}), the {others} after it at random"
+        )
     try:
         load_weights(encoder, {**fresh, **source.encoder}, what=f"`{source.path}`")
     except CheckpointError as error:
@@ -209,7 +211,7 @@ def load_encoder(source: Source, encoder: SpeakerEncoder) -> str:
             hint="name the network of the model with `--model` and `model_options`, or leave "
             "both out to take it from there",
         ) from error
-    return f"network loaded ({len(source.encoder)} tensors{told})"
+    return f"network loaded ({len(source.encoder)} tensors{pairs_note})"
 
 
 def _say_pairs(source: Source, fresh: Mapping[str, Tensor]) -> str:
@@ -281,7 +283,7 @@ def load_classes(source: Source, learner: Learner, speakers: Sequence[str]) -> s
 def _same_kind(
     own: Mapping[str, Tensor], theirs: Mapping[str, Tensor], rows: Mapping[str, int], count: int
 ) -> bool:
-    """Tell whether two heads differ in their number of classes only."""
+    """Return whether two heads differ in their number of classes only."""
     if own.keys() != theirs.keys():
         return False
     for key, value in own.items():

@@ -36,8 +36,8 @@ class Journal:
             return
         self._end_last_lines()
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        told = "  ".join(f"{name} {_short(value)}" for name, value in fields.items())
-        _append(self._text, f"{stamp}  {event}  {told}\n")
+        values = "  ".join(f"{name} {_short(value)}" for name, value in fields.items())
+        _append(self._text, f"{stamp}  {event}  {values}\n")
         record = {"time": stamp, "event": event, **fields}
         _append(self._lines, json.dumps(record) + "\n")
         if self._open_curves is not None:
@@ -59,7 +59,7 @@ class Journal:
             self._curves.close()
 
     def say(self, message: str, **fields: Any) -> None:
-        """Tell the user, once for all processes."""
+        """Print a line, once for all processes."""
         if self._active:
             logs.info(message, **fields)
 
@@ -88,7 +88,7 @@ def _append(path: Path, text: str) -> None:
 
 
 def _is_broken_off(path: Path) -> bool:
-    """Tell whether the last line of a file has no end."""
+    """Return whether the last line of a file has no end."""
     if not path.is_file() or path.stat().st_size == 0:
         return False
     with path.open("rb") as stream:

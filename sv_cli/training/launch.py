@@ -43,14 +43,14 @@ def launch(arguments: Sequence[str], *, num_procs: int, state: Path) -> None:
     Raises
     ------
     ProcessFailed
-        When a process ended with an error that it has told; the exit status is passed on.
+        When a process ended with an error that it has reported; the exit status is passed on.
     TrainingError
         When a process was killed; it is named by its rank.
     KeyboardInterrupt
         At Ctrl-C, and at a SIGTERM that came before anything could be saved.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # After so many seconds torchrun kills what was told to end; a state on a slow disk takes some.
+    # Seconds before torchrun kills a process it asked to end; saving to a slow disk takes time.
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "120")
     # Each has a level of its own, and would speak between our lines of JSON.
     for name in [name for name in logging.root.manager.loggerDict if name.startswith(_TALKATIVE)]:

@@ -85,8 +85,8 @@ class Machine:
 
     def _failure(self, error: Exception) -> _Answer:
         unexpected = TrainingError(f"process {self._world.rank}: {type(error).__name__}: {error}")
-        told = error if isinstance(error, SvError) else unexpected
-        return _Answer(self._world.machine, error=told)
+        failure = error if isinstance(error, SvError) else unexpected
+        return _Answer(self._world.machine, error=failure)
 
     def _raise_any(self, answers: list[_Answer], own: Exception | None) -> None:
         if own is not None:

@@ -79,7 +79,7 @@ def describe_epochs(steps: list[Record], validations: list[Record]) -> str:
 
 
 def _is_whole(record: Record) -> bool:
-    """Tell whether a record has what a curve needs, as numbers."""
+    """Return whether a record has what a curve needs, as numbers."""
     value = {"step": "loss", "validation": "dev_eer"}.get(str(record.get("event")))
     needed = [record.get(name) for name in ("step", "epoch", value)] if value else [None]
     return all(isinstance(number, int | float) for number in needed)
@@ -107,7 +107,7 @@ def _column(records: list[Record], name: str) -> Floats:
 
 def _title(folder: Path, steps: list[Record], validations: list[Record]) -> str:
     last = steps[-1]
-    told = f"{folder.resolve().name}   {last['step']} steps, {last['epoch']:g} epochs"
+    summary = f"{folder.resolve().name}   {last['step']} steps, {last['epoch']:g} epochs"
     if validations:
-        told += f", best dev EER {min(record['dev_eer'] for record in validations):.2f} %"
-    return told
+        summary += f", best dev EER {min(record['dev_eer'] for record in validations):.2f} %"
+    return summary

@@ -18,8 +18,7 @@ from sv_cli.sampling.training_set import CropShape, TrainingSet, open_training_s
 from sv_cli.settings.model import build_settings
 from sv_cli.tables.datadir.directory import DataDir
 from sv_cli.tables.pairs.trials import read_trials
-from sv_cli.training.bench_loader import LoaderSpeed, bench_loader
-from sv_cli.training.data_path import DataPath
+from sv_cli.training.data_path import DataPath, LoaderSpeed, bench_loader
 from sv_cli.training.distributed import World, join_world
 from sv_cli.training.initial import check_apart, read_source, start_from
 from sv_cli.training.machine import Machine
@@ -90,12 +89,12 @@ def run_training(
             trainer.restore(state)
         elif settings.init.model:
             source = read_source(settings.init.model)
-            told = start_from(
+            started = start_from(
                 source, trainer.learner, training_set.speakers, head=settings.init.head
             )
-            trainer.journal.say(told)
+            trainer.journal.say(started)
         if world.is_first:
-            files.begin(settings, anew=state is None)
+            files.begin(settings, restart=state is None)
         return trainer.run()
 
 
@@ -169,7 +168,7 @@ def check_augmentation(training_set: TrainingSet, settings: TrainSettings) -> No
         )
     if training_set.kind == "feats" and settings.data.min_level > 0:
         raise SettingsError(
-            "`data.min_level` is that of recordings, which features of feats.scp do not tell",
+            "`data.min_level` is that of recordings, which features of feats.scp do not contain",
             hint="give data with wav.scp, or set `data.min_level = 0`",
         )
 
@@ -213,12 +212,13 @@ def _announce(trainer: Trainer, world: World) -> None:
     trainer.journal.say(
         f"{trainer.settings.model}: {parameters / 1e6:.2f} M parameters{share}; "
         f"{len(data.utts)} utterances of {num_speakers} speakers{classes}{crops}; "
-        f"{trainer.path.steps_per_epoch} steps an epoch of {trainer.path.batch_total} crops; "
+        f"{trainer.data_path.steps_per_epoch} steps an epoch of "
+        f"{trainer.data_path.batch_total} crops; "
         f"{trainer.learner.precision} on {world.device}"
     )
     if num_pairs := count_pairs(encoder.state_dict()):
         trainer.journal.say(
-            f"LoRA beside {num_pairs} layers: model files hold the sum, and are as any other"
+            f"LoRA pairs on {num_pairs} layers: model files hold the merged weights"
         )
     if trainer.augmenter is not None:
         trainer.journal.say(trainer.augmenter.describe())

@@ -31,7 +31,7 @@ class RunFiles:
     """The experiment directory.
 
     `state.pt` is the full state; `epoch-NNN.pt` the models of the last epochs, `best.pt` the one
-    with the lowest dev EER, `final.pt` the last; `settings.toml`, `train.log` and `log.jsonl` tell
+    with the lowest dev EER, `final.pt` the last; `settings.toml`, `train.log` and `log.jsonl` hold
     what was done.
     """
 
@@ -48,7 +48,7 @@ class RunFiles:
         Raises
         ------
         TrainingError
-            When an earlier run stands there and neither `--resume` nor `--force` was given, when
+            When it holds an earlier run and neither `--resume` nor `--force` was given, when
             only its models are left, or when the processes see different disks.
         """
         state = load_state(self.state) if resume and self.state.is_file() else None
@@ -64,19 +64,19 @@ class RunFiles:
         if not resume and any(self._of_a_run()):
             raise TrainingError(
                 f"`{self.folder}` holds an earlier run",
-                hint="go on with `--resume`, or start anew with `--force`",
+                hint="continue with `--resume`, or start again with `--force`",
             )
         if models := [path.name for path in self._of_a_run() if path.suffix == ".pt"]:
             raise TrainingError(
                 f"`{self.folder}` holds {name_some(models, limit=2)}, but no `{STATE}` to go on "
                 "from",
-                hint="start from the model in another directory by `--init`, or anew by `--force`",
+                hint="start from the model in another directory with `--init`, or pass `--force`",
             )
         return None
 
-    def begin(self, settings: TrainSettings, *, anew: bool) -> None:
-        """Remove what an earlier run left where it starts anew; write down the settings."""
-        for path in list(self._of_a_run()) if anew else ():
+    def begin(self, settings: TrainSettings, *, restart: bool) -> None:
+        """Write the settings; on `restart`, first remove the files of an earlier run."""
+        for path in list(self._of_a_run()) if restart else ():
             path.unlink()
         write_settings(self.folder / "settings.toml", settings)
 
@@ -147,7 +147,7 @@ def check_same_run(
     if changed:
         raise SettingsError(
             f"cannot resume with other settings ({name_some(changed, limit=3)})",
-            hint="give the same command line plus `--resume`, or start anew with `--force`",
+            hint="give the same command line plus `--resume`, or start again with `--force`",
         )
     if state.speakers != speakers:
         raise SettingsError("cannot resume with other training speakers than the run began with")

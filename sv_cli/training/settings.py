@@ -1,4 +1,4 @@
-"""Everything a training run can be told; one nested model, free of torch."""
+"""All settings of a training run as one nested model, free of torch."""
 
 from collections.abc import Callable
 from typing import Any, Literal, Self, TypeVar
@@ -17,7 +17,7 @@ Found = TypeVar("Found")
 
 
 def _found(find: Callable[[str], Found], name: str) -> Found:
-    """Look a name up as a check of a field, so that it is told together with all others."""
+    """Look a name up as a check of a field, so that its error is reported with all others."""
     try:
         return find(name)
     except SettingsError as error:
@@ -111,7 +111,8 @@ class ScheduleSettings(Settings):
         description="Epochs from fall to fall of `step`; of a flank of `triangular`.",
     )
     fall_epochs: tuple[float, ...] = Field(
-        default=(), description="Epochs done at each fall of `step`, instead of every so many."
+        default=(),
+        description="Epochs done at each fall of `step`, instead of at a fixed interval.",
     )
     reference_batch: int = Field(
         default=0,
@@ -144,7 +145,7 @@ class EngineSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where to train.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
-        description="bf16 autocast where the processor gains by it, or as told; fp16 with scaled "
+        description="bf16 autocast where the processor gains by it, or as set; fp16 with scaled "
         "gradients on a GPU.",
     )
     num_threads: int = Field(
@@ -182,10 +183,10 @@ class EngineSettings(Settings):
     timeout_seconds: float = Field(
         default=600.0,
         gt=0,
-        description="A process that answers nobody, or brings no data, for so long ends the run.",
+        description="A process that answers nobody, or yields no data, for this long ends the run.",
     )
     tensorboard: bool = Field(
-        default=False, description="Write curves for TensorBoard beside the logs."
+        default=False, description="Write curves for TensorBoard next to the logs."
     )
 
     @model_validator(mode="after")

@@ -30,14 +30,13 @@ from sv_cli.training.distributed import World, any_over_world, mean_over_world
 from sv_cli.training.finite import LossWatch
 from sv_cli.training.journal import Journal
 from sv_cli.training.learner import Learner
-from sv_cli.training.meter import Meter
+from sv_cli.training.meter import Meter, judge, shares
 from sv_cli.training.run_files import RunFiles, check_same_data, check_same_run
 from sv_cli.training.schedule import LearningRate
 from sv_cli.training.settings import TrainSettings
 from sv_cli.training.validation import DevSet, dev_eer
-from sv_cli.training.waiting import judge, shares
 
-# Steps after which several processes ask each other whether one was told to stop.
+# Interval in steps at which processes check whether one was asked to stop.
 STEPS_BETWEEN_QUESTIONS = 4
 # How long a run that was asked to stop waits for the batch of its last step.
 PATIENCE_SECONDS = 5.0
@@ -92,12 +91,12 @@ class Trainer:
     ) -> None:
         self.settings, self.frontend, self.data = settings, frontend, training_set
         self.dev, self.files, self.world, self.augmenter = dev, files, world, augmenter
-        self.path = DataPath(training_set, settings, world, augmented=augmenter is not None)
-        self.num_steps = self.path.steps_per_epoch * settings.num_epochs
+        self.data_path = DataPath(training_set, settings, world, augmented=augmenter is not None)
+        self.num_steps = self.data_path.steps_per_epoch * settings.num_epochs
         if self.num_steps == 0:
             raise SettingsError(
-                f"`engine.accumulate` {self.path.accumulate}: an epoch has only "
-                f"{self.path.plan.num_steps} batches",
+                f"`engine.accumulate` {self.data_path.accumulate}: an epoch has only "
+                f"{self.data_path.plan.num_steps} batches",
                 hint="lower it, or `batch_size`",
             )
         self.step = 0
@@ -118,9 +117,9 @@ class Trainer:
         self.meter = Meter(world.device)
 
     def _make_schedules(self) -> None:
-        per_epoch, loss = self.path.steps_per_epoch, self.settings.loss
+        per_epoch, loss = self.data_path.steps_per_epoch, self.settings.loss
         self.lr = LearningRate(
-            self.settings.schedule, per_epoch, self.num_steps, self.path.batch_total
+            self.settings.schedule, per_epoch, self.num_steps, self.data_path.batch_total
         )
         self.margin = MarginSchedule(
             initial=loss.initial_margin,
@@ -143,7 +142,7 @@ class Trainer:
         check_same_run(
             state, self.settings, speakers=self.data.speakers, world_size=self.world.size
         )
-        steps, fingerprint = self.path.steps_per_epoch, self.data.fingerprint
+        steps, fingerprint = self.data_path.steps_per_epoch, self.data.fingerprint
         check_same_data(state, steps_per_epoch=steps, fingerprint=fingerprint)
         self.learner.load(state)
         self.step, self.best_eer = state.step, state.best_eer
@@ -151,17 +150,17 @@ class Trainer:
         self.journal.say(f"resuming after step {self.step} of {self.num_steps}", step=self.step)
 
     def run(self) -> RunResult:
-        """Train to the last epoch, from the start or from where a restored state stood."""
+        """Train to the last epoch, from the start or from the position of a restored state."""
         previous = {each: signal.signal(each, self._ask_stop) for each in _stop_signals()}
         previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._end_waiting)
-        batch_total, self._told = self.path.batch_total, self.step
+        batch_total, self._step_logged = self.data_path.batch_total, self.step
         total, done = self.num_steps * batch_total, self.step * batch_total
         try:
             with logs.progress("train", total=total, done=done) as self._progress:
                 if self._must_close_epoch:
-                    self._finish_epoch(self.step // self.path.steps_per_epoch)
+                    self._finish_epoch(self.step // self.data_path.steps_per_epoch)
                 while self.step < self.num_steps and not self._stopped:
-                    self._run_epoch(self.step // self.path.steps_per_epoch)
+                    self._run_epoch(self.step // self.data_path.steps_per_epoch)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
             for number, handler in previous.items():
@@ -175,15 +174,15 @@ class Trainer:
         self.learner.module.train()
         engine, clock = self.settings.engine, self.meter.clock
         begun = clock.seconds()
-        first = self.step - epoch * self.path.steps_per_epoch
-        batches = iter(self.path.open(epoch, first_step=first))
-        for _ in range(first, self.path.steps_per_epoch):
+        first = self.step - epoch * self.data_path.steps_per_epoch
+        batches = iter(self.data_path.open(epoch, first_step=first))
+        for _ in range(first, self.data_path.steps_per_epoch):
             try:
                 self._train_step(batches)
             except _NoBatch:
                 self._stop_without_batch()
                 return
-            at_end = self.step % self.path.steps_per_epoch == 0
+            at_end = self.step % self.data_path.steps_per_epoch == 0
             if at_end or self.step % engine.log_every_steps == 0:
                 self._report()
             if self._must_stop(at_end=at_end):
@@ -204,7 +203,7 @@ class Trainer:
 
     def _train_step(self, batches: Iterator[Batch]) -> None:
         """Take one step over as many batches as are to be accumulated."""
-        accumulate, clock = self.path.accumulate, self.meter.clock
+        accumulate, clock = self.data_path.accumulate, self.meter.clock
         margin, lr = self.margin.value(self.step), self.lr.value(self.step)
         self.learner.module.head.margin = margin
         for part in range(accumulate):
@@ -266,13 +265,13 @@ class Trainer:
             features = augmenter.features(features, draws)
         return features
 
-    # ---- what is told and kept ----------------------------------------------------------------
+    # ---- reporting and saving -----------------------------------------------------------------
 
     def _report(self) -> None:
         self.watch.look()
         sums = mean_over_world(self.meter.sums(), self.world)
         reading = self.meter.read(sums, world_size=self.world.size)
-        epoch = self.step / self.path.steps_per_epoch
+        epoch = self.step / self.data_path.steps_per_epoch
         self.journal.write(
             "step",
             step=self.step,
@@ -281,9 +280,9 @@ class Trainer:
             margin=float(self.learner.module.head.margin),
             **vars(reading),
         )
-        done, self._told = self.step - self._told, self.step
+        done, self._step_logged = self.step - self._step_logged, self.step
         self._progress.advance(
-            done * self.path.batch_total,
+            done * self.data_path.batch_total,
             epoch=f"{epoch:.1f}/{self.settings.num_epochs}",
             loss=f"{reading.loss:.3f}",
             acc=f"{reading.accuracy:.1f}%",
@@ -291,7 +290,7 @@ class Trainer:
         )
 
     def _tell_waiting(self, epoch: int, share: dict[str, float]) -> None:
-        verdict = judge(share, self.path.reading)
+        verdict = judge(share, self.data_path.reading)
         self.journal.write("waiting", step=self.step, epoch=epoch, **share, verdict=verdict)
         self.journal.say(f"epoch {epoch}/{self.settings.num_epochs}: {verdict}", epoch=epoch)
 
@@ -300,7 +299,7 @@ class Trainer:
         due = epoch % self.settings.engine.validate_every_epochs == 0
         last = epoch == self.settings.num_epochs
         if self.dev is not None and (due or last):
-            self._save_state(epoch_is_closed=False)  # whatever happens to the dev data
+            self._save_state(epoch_is_closed=False)  # before the dev data is read, which may fail
             self._validate(epoch, self.dev)
             if self._stopped:
                 return
@@ -339,7 +338,10 @@ class Trainer:
                 step=self.step, speakers=self.data.speakers, best_eer=self.best_eer
             )
             state.epoch_is_closed = epoch_is_closed
-            state.steps_per_epoch, state.data = self.path.steps_per_epoch, self.data.fingerprint
+            state.steps_per_epoch, state.data = (
+                self.data_path.steps_per_epoch,
+                self.data.fingerprint,
+            )
             self.files.save_state(state)
 
     def _model_file(self, **notes: float) -> ModelFile:
@@ -347,9 +349,9 @@ class Trainer:
             {key: v.detach().cpu().contiguous().clone() for key, v in module.state_dict().items()}
             for module in (self.learner.result, self.learner.module.head)
         )
-        told = {"step": self.step, "epoch": self.step / self.path.steps_per_epoch, **notes}
+        fields = {"step": self.step, "epoch": self.step / self.data_path.steps_per_epoch, **notes}
         if num_pairs := count_pairs(weights):
-            told[MERGED_PAIRS] = num_pairs
+            fields[MERGED_PAIRS] = num_pairs
         options, weights = without_pairs(self.settings.model_options, weights)
         return ModelFile(
             model=find_model(self.settings.model),
@@ -358,7 +360,7 @@ class Trainer:
             weights=weights,
             speakers=self.data.speakers,
             head=head,
-            notes=told,
+            notes=fields,
         )
 
     def _ask_stop(self, signum: int, frame: FrameType | None) -> None:

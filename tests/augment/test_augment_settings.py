@@ -91,7 +91,7 @@ def test_settings_written_and_read_again_are_the_same(name: str, prob: float) ->
         ({"band": {"high": [3400, 4000]}}, "did you mean `high_hz`"),
         ({"codec": {"names": ["ulaw", "aac"]}}, "`augment.codec.names"),
         ({"codec": {"names": []}}, "`augment.codec.names`"),
-        ({"codec": {"names": ["gsm", "gsm"]}}, "a codec stands there twice"),
+        ({"codec": {"names": ["gsm", "gsm"]}}, "a codec is listed twice"),
         ({"codec": {"compression": [0.5, 1.0]}}, "levels from 0 to below 1 are wanted"),
         ({"codec": {"compression": [0.9, 0.5]}}, "the range 0.9 to 0.5 is reversed"),
         ({"spec": {"min_time": 5, "max_time": 4}}, "`min_time` 5 is above `max_time` 4"),

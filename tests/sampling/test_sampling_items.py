@@ -222,7 +222,7 @@ def test_lengths_that_no_table_tells_are_said(capsys: pytest.CaptureFixture[str]
     seconds = np.array([np.nan, 0.3, np.nan])
     taken = choose_utterances(list(speakers), speakers, seconds, DataSettings(min_seconds=0.5))
     assert list(taken) == [0, 2]
-    assert "does not tell the length of 2 utterances" in capsys.readouterr().err
+    assert "lacks the length of 2 utterances" in capsys.readouterr().err
 
 
 def test_items_of_a_data_directory(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_stored_features_have_a_grid_too(tmp_path: Path) -> None:
     settings = DataSettings(chunk_seconds=0.415, min_seconds=0, crops="grid",
                             crop_hop_seconds=0.3, padding="zeros")  # fmt: skip
     shape = CropShape(6640, 40, RATE)
-    with pytest.raises(TableError, match="lengths of 3 utterances are not told"):
+    with pytest.raises(TableError, match="lengths of 3 utterances are unknown"):
         open_training_set(str(tmp_path), shape, settings)
     (tmp_path / "utt2num_frames").write_text("".join(f"{u} {n}\n" for u, n in frames.items()))
     assert list(lengths_of_features(DataDir.load(tmp_path), ["b"], frame_shift=0.01)) == [1.01]

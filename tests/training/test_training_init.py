@@ -147,7 +147,7 @@ def test_the_mean_of_weights_starts_there_too(base: Path) -> None:
 
 
 class Heard(SpeakerEncoder):
-    """A front-end named `ssl` and something behind it."""
+    """A front-end named `ssl` and a layer after it."""
 
     feat_dim = embedding_dim = 4
     min_frames = 1
@@ -172,7 +172,7 @@ def test_a_bare_front_end_goes_into_a_larger_network() -> None:
     told = load_encoder(bare(first), second)
     assert torch.equal(second.ssl[1].weight, first.ssl[1].weight)
     assert torch.equal(second.head["network"].weight, behind)
-    assert told == "front-end loaded (4 tensors), the 2 behind it at random"
+    assert told == "front-end loaded (4 tensors), the 2 after it at random"
 
 
 def test_front_ends_of_another_size_or_with_a_network_are_refused() -> None:
@@ -213,7 +213,7 @@ def test_the_large_margin_recipe_fits_any_run(base: Path) -> None:
 
 def test_a_run_does_not_replace_what_it_starts_from(base: Path, voices: Path) -> None:
     for spec in (base, base / "final.pt", f"{base}:final"):
-        with pytest.raises(SettingsError, match="lies in the experiment directory"):
+        with pytest.raises(SettingsError, match="is in the experiment directory"):
             run_training(
                 small_run(init={"model": str(spec)}), RunPaths(str(voices), str(base)), force=True
             )

@@ -162,7 +162,7 @@ def test_what_is_inherited_has_pairs_unless_told(exp: Path) -> None:
     assert torch.equal(embed(learner.encoder), embed(load_model(exp).encoder))
 
 
-def test_pairs_begin_anew_on_what_was_merged(exp: Path) -> None:
+def test_pairs_restart_on_merged_weights(exp: Path) -> None:
     learner, told = started(LORA, exp, engine={**ENGINE, "ema_decay": 0.9})
     assert "LoRA of 4 layers merged, LoRA of 4 layers begins at zero" in told
     wanted = embed(load_model(exp).encoder)
@@ -243,7 +243,7 @@ def test_it_trains_in_other_ways(
     assert run_training(chosen, RunPaths(str(voices), str(tmp_path))).steps == 3
     assert embed(load_model(tmp_path).encoder).isfinite().all()
     told = " ".join(capsys.readouterr().err.split())
-    assert "of them learn" in told and "LoRA beside 4 layers: model files hold the sum" in told
+    assert "of them learn" in told and "LoRA pairs on 4 layers: model files hold the merged" in told
 
 
 @pytest.mark.slow

@@ -41,7 +41,7 @@ def test_a_refused_start_changes_nothing(finished: RunPaths, tmp_path: Path) -> 
         assert contents(exp) == before
 
 
-def test_a_start_anew_removes_what_runs_wrote_and_nothing_else(finished: RunPaths) -> None:
+def test_restart_removes_files_of_earlier_runs_only(finished: RunPaths) -> None:
     exp = Path(finished.exp_dir)
     (exp / "mean-of-ten.pt").write_bytes(b"mine")
     (exp / "catalog.txt").write_text("mine, too")

@@ -29,7 +29,7 @@ def test_wespeaker_scales_by_the_batch_of_all_processes(epoch: int, expected: fl
 
 
 def test_wespeaker_without_a_start_from_zero() -> None:
-    """k = 1 + (R - 1) t / W during the warm-up, R behind it."""
+    """k = 1 + (R - 1) t / W during the warm-up, R after it."""
     settings = ScheduleSettings(
         lr=0.1, final_lr=0.1, warmup_epochs=4, warmup_from="unscaled", reference_batch=64
     )

@@ -165,7 +165,7 @@ def import_weights(path: str | Path, wanted: Wanted | None = None) -> Imported:
     notes = _notes(weights.path.name, found.project)
     file = ModelFile(name, options, settings, dict(tensors), notes=notes)
     encoder = _build(file, weights.path)
-    # The built network's copy: float32 whatever the file had, counters as integers.
+    # The built network's copy: float32 for any type in the file, counters as integers.
     file = replace(file, weights=dict(encoder.state_dict()))
     file, dropped = _take_head(file, weights, found, wanted.names, encoder.embedding_dim)
     for note in found.layout.notes:
@@ -228,7 +228,7 @@ def _name_network(
 
 
 def _name_backend(layout: Layout, backend: Layout, weights: Mapping[str, Tensor]) -> Layout:
-    """Return the layout with the network behind its front-end among the choices."""
+    """Return the layout with the network after its front-end among the choices."""
     start = wespeaker_ssl.NETWORK
     own = {key.removeprefix(start): w for key, w in weights.items() if key.startswith(start)}
     name, options = _name_network(backend, own, None)

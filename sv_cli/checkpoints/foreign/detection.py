@@ -1,6 +1,6 @@
 """Which project weights come from, and which network they are: from keys, shapes and names.
 
-Where two projects have networks of the same keys and shapes, what lies beside the weights decides,
+Where two projects have networks of the same keys and shapes, the files next to the weights decide,
 then the file's name, then the embedding size of the recipes; the choice is said.
 """
 
@@ -36,7 +36,7 @@ class Project(NamedTuple):
     title: str
     recognise: Callable[[Shapes], Layout | None]
     frontend: str
-    embedding_dims: tuple[int, ...] = ()  # of recipes; tell twins apart when nothing else does
+    embedding_dims: tuple[int, ...] = ()  # of recipes; separate twins when nothing else does
 
 
 PROJECTS: dict[str, Project] = {
@@ -56,7 +56,7 @@ NAMES: tuple[tuple[str, str], ...] = (
     ("speechbrain", r"speechbrain|spkrec"),
     ("redimnet", r"palabra|idrnd|^b\d-.*(ptn|lm|dis)\.pt$"),
 )
-# Files beside the weights, by project.
+# Files next to the weights, by project.
 COMPANIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("speechbrain", ("hyperparams.yaml", "mean_var_norm_emb.ckpt", "label_encoder.txt")),
     ("3dspeaker", ("configuration.json",)),
@@ -180,8 +180,8 @@ def _claims(
     if weights.is_self_supervised:
         claims.append(Claim(SURE, "3dspeaker", "it is a teacher without labels"))
     for project, files in COMPANIONS:
-        beside = [file for file in files if (folder / file).is_file()]
-        claims += [Claim(SURE, project, f"`{file}` is beside it") for file in beside]
+        found = [file for file in files if (folder / file).is_file()]
+        claims += [Claim(SURE, project, f"`{file}` is next to it") for file in found]
     published = published_project(name)
     if published:
         claims.append(Claim(SURE - 1, published, "it has the name of a published file"))

@@ -1,6 +1,6 @@
 """TaoRuijie/ECAPA-TDNN: `pretrain.model`, with the classifier and mel filters in the same file.
 
-Keys are ours behind their prefix `speaker_encoder.`.
+Keys are ours after their prefix `speaker_encoder.`.
 """
 
 from sv_cli.checkpoints.foreign.shapes import Layout, Shapes

@@ -31,12 +31,12 @@ PREFIXES = (
 FRONTEND_BUFFERS = ("torchfbank", "extract_fbank")
 # Constants of a built-in front-end, which are compared with ours.
 _CHECKED_BUFFER = re.compile(r"(?:module\.|backbone\.)*(frontend\.)?(spec\..+)")
-# A self-supervised network beside heads of other tasks, and what stands for masked steps.
+# A self-supervised network next to heads of other tasks, and the embedding of masked steps.
 SSL_PREFIXES = ("wavlm.", "wav2vec2_bert.")
 MASKS = ("mask_emb", "masked_spec_embed")
 # Where 3D-Speaker and SpeechBrain keep the classifier: a second file next to the network's.
 NETWORK_FILE, CLASSIFIER_FILE = "embedding_model.ckpt", "classifier.ckpt"
-SELF_SUPERVISED = "backbone."  # beside a `head.*` that is no part of the embedding
+SELF_SUPERVISED = "backbone."  # next to a `head.*` that is no part of the embedding
 # What a user may name when the weights lie in a directory.
 USUAL_FILES = (
     "avg_model.pt", "embedding_model.ckpt", "encoder.ckpt", "pretrain.model", "model.safetensors",
@@ -46,7 +46,7 @@ USUAL_FILES = (
 
 @dataclass(frozen=True)
 class ForeignWeights:
-    """The tensors of a network under its project's keys, and what was beside them.
+    """The tensors of a network under its project's keys, and what was next to them.
 
     Attributes
     ----------
@@ -120,10 +120,10 @@ def read_weights(path: str | Path) -> ForeignWeights:
 
 def _read_classifier(path: Path) -> dict[str, Any]:
     """Return the tensors of the classifier file next to a network's file; empty where none is."""
-    beside = path.with_name(CLASSIFIER_FILE)
-    if path.name != NETWORK_FILE or not beside.is_file():
+    classifier = path.with_name(CLASSIFIER_FILE)
+    if path.name != NETWORK_FILE or not classifier.is_file():
         return {}
-    state, _ = _open_containers(beside, _read(beside))
+    state, _ = _open_containers(classifier, _read(classifier))
     return {f"classifier.{key.removeprefix('module.')}": value for key, value in state.items()}
 
 
@@ -170,7 +170,7 @@ def _read_torch(path: Path) -> Any:
 
 
 def _open_containers(path: Path, content: Any) -> tuple[dict[str, Any], list[str]]:
-    """Go down to the dictionary of tensors; also tell the names passed on the way."""
+    """Go down to the dictionary of tensors; also return the names passed on the way."""
     opened: list[str] = []
     while isinstance(content, Mapping):
         if any(isinstance(value, Tensor) for value in content.values()):

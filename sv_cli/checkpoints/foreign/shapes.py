@@ -1,4 +1,4 @@
-"""What keys and shapes tell of a network: depths, channels, pooling, features a frame.
+"""What keys and shapes show of a network: depths, channels, pooling, features a frame.
 
 A recogniser says which registered networks may be meant (`names`), what does not follow from the
 name (`choices`) and all sizes (`sizes`), which are used when no registered network fits.
@@ -44,7 +44,7 @@ class Shapes(Mapping[str, tuple[int, ...]]):
         return Shapes({ours(key): shape for key, shape in self.items()}, what=self.what)
 
     def has(self, part: str) -> bool:
-        """Tell whether some key has `part` in it."""
+        """Return whether some key has `part` in it."""
         return any(part in key for key in self._shapes)
 
     def rows(self, key: str) -> int:
@@ -82,7 +82,7 @@ class Shapes(Mapping[str, tuple[int, ...]]):
 
 @dataclass(frozen=True)
 class Layout:
-    """A network as its keys and shapes tell it.
+    """A network as read from its keys and shapes.
 
     Attributes
     ----------
@@ -101,7 +101,7 @@ class Layout:
     settings : FrontendSettings or None
         The front-end that the file itself describes.
     backend : Layout or None
-        Network behind a learned front-end; its renamed weights are those of `head.network`.
+        Network after a learned front-end; its renamed weights are those of `head.network`.
     """
 
     names: tuple[str, ...]
@@ -138,5 +138,5 @@ def pooling_of(shapes: Shapes, head: str) -> Pooled:
 
 
 def sees_context(shapes: Shapes) -> bool:
-    """Tell whether the attention of ASTP sees mean and deviation, too."""
+    """Return whether the attention of ASTP sees mean and deviation, too."""
     return shapes.columns("pool.linear1.weight") == 3 * shapes.rows("pool.linear2.weight")

@@ -22,7 +22,7 @@ def recognise(shapes: Shapes) -> Layout | None:
 
 
 def is_ecapa(shapes: Shapes) -> bool:
-    """Tell SpeechBrain's layout of an ECAPA-TDNN, which 3D-Speaker took over."""
+    """Return whether this is SpeechBrain's layout of an ECAPA-TDNN, which 3D-Speaker uses."""
     return "blocks.0.conv.conv.weight" in shapes and "fc.conv.weight" in shapes
 
 

@@ -10,28 +10,28 @@ USUAL_FEAT_DIM = 80
 
 
 def is_resnet(shapes: Shapes) -> bool:
-    """Tell a ResNet with a segment layer from its relatives."""
+    """Return whether this is a ResNet with a segment layer."""
     return {"conv1.weight", "layer1.0.conv2.weight", "seg_1.weight"} <= set(shapes)
 
 
 def is_res2net(shapes: Shapes) -> bool:
-    """Tell a Res2Net, without any fusion."""
+    """Return whether this is a Res2Net, without any fusion."""
     own = {"conv1.weight", "layer1.0.convs.0.weight", "seg_1.weight"} <= set(shapes)
     return own and not shapes.has("fuse")
 
 
 def is_eres2net(shapes: Shapes) -> bool:
-    """Tell an ERes2Net of the first version, of either project."""
+    """Return whether this is an ERes2Net of the first version, of either project."""
     return shapes.has("fuse_mode12.") and "layer1.0.convs.0.weight" in shapes
 
 
 def is_campplus(shapes: Shapes) -> bool:
-    """Tell a CAM++."""
+    """Return whether this is a CAM++."""
     return shapes.has("xvector.block1.tdnnd1.cam_layer.")
 
 
 def is_xvector(shapes: Shapes) -> bool:
-    """Tell an x-vector network."""
+    """Return whether this is an x-vector network."""
     return "frame_1.conv_1d.weight" in shapes
 
 
@@ -90,18 +90,18 @@ def taken_for_granted(choices: dict[str, Any]) -> tuple[str, ...]:
         return ()
     return (
         f"taken for TSTP over {feat_dim} bins; TAP over {USUAL_FEAT_DIM} has the same shapes,"
-        " which WeSpeaker's `config.yaml` beside the weights would tell",
+        " which WeSpeaker's `config.yaml` next to the weights would give",
     )
 
 
 def resnet_choices(shapes: Shapes) -> dict[str, Any]:
-    """Return what a ResNet's name does not tell."""
+    """Return the settings that a ResNet's name lacks."""
     expansion = 4 if "layer1.0.conv3.weight" in shapes else 1
     return segment_choices(shapes, 8 * shapes.rows("conv1.weight") * expansion)
 
 
 def res2net_choices(shapes: Shapes) -> dict[str, Any]:
-    """Return what the name of a Res2Net-type network does not tell."""
+    """Return the settings that the name of a Res2Net-type network lacks."""
     last = shapes.depth("layer4") - 1
     return segment_choices(shapes, shapes.rows(f"layer4.{last}.conv3.weight"))
 

@@ -22,7 +22,7 @@ _MASK = "masked_spec_embed"
 
 
 def is_w2vbert(keys: Iterable[str]) -> bool:
-    """Tell w2v-BERT by the positions in its attention and its convolutions."""
+    """Return whether this is w2v-BERT, by the positions in its attention and its convolutions."""
     return {_DISTANCES, _LAYER + "conv_module.depthwise_conv.weight"} <= set(keys)
 
 
@@ -46,7 +46,7 @@ def feat_dim_of(shapes: Shapes) -> int:
 
 
 def w2vbert_sizes(shapes: Shapes) -> dict[str, Any]:
-    """Return all sizes that keys and shapes tell."""
+    """Return all sizes from keys and shapes."""
     state_dim = shapes.rows("feature_projection.projection.weight")
     return {
         "state_dim": state_dim,

@@ -1,7 +1,7 @@
 """WavLM: the files of its release (`WavLM-Large.pt`) and those on Hugging Face.
 
 A bare network; it becomes a model whose embedding is the mean over time and layers. What neither
-keys nor shapes tell (norms first, normalised samples) goes with the norms of the convolutions, as
+keys nor shapes show (norms first, normalised samples) goes with the norms of the convolutions, as
 it does in all three published sizes.
 """
 
@@ -51,7 +51,7 @@ _MASKS = ("mask_emb", "masked_spec_embed")
 
 
 def is_wavlm(shapes: Iterable[str]) -> bool:
-    """Tell WavLM by the gate of its relative positions."""
+    """Return whether this is WavLM, by the gate of its relative positions."""
     keys = {_FIRST + "self_attn.grep_a", _FIRST + "attention.gru_rel_pos_const"}
     return not keys.isdisjoint(shapes)
 
@@ -62,7 +62,7 @@ def recognise(shapes: Shapes) -> Layout | None:
 
 
 def bare_layout(shapes: Shapes) -> Layout:
-    """Return a WavLM with the mean over time behind it."""
+    """Return a WavLM with the mean over time after it."""
     renamed = shapes.rename(our_key)
     sizes = wavlm_sizes(renamed)
     choices = {"feat_dim": 1, "embedding_dim": sizes["state_dim"], "backend": "mean"}
@@ -79,7 +79,7 @@ def prefer_named(layout: Layout, path: Path) -> Layout:
 
 
 def wavlm_sizes(shapes: Shapes) -> dict[str, Any]:
-    """Return all sizes that keys and shapes tell, under our keys."""
+    """Return all sizes from keys and shapes, under our keys."""
     convolutions = [
         shapes[f"feature_extractor.conv_layers.{number}.conv.weight"]
         for number in range(shapes.depth("feature_extractor.conv_layers"))

@@ -43,7 +43,7 @@ def recognise(shapes: Shapes) -> Layout | None:
 
 
 def is_of_damo(path: Path) -> bool:
-    """Tell by its name whether WeSpeaker took a network over from 3D-Speaker."""
+    """Return whether, by its name, WeSpeaker took a network over from 3D-Speaker."""
     return any(_OF_DAMO.search(part.lower()) for part in path.absolute().parts[-3:])
 
 
@@ -187,7 +187,7 @@ def _redimnet(shapes: Shapes) -> Layout:
 
 
 def _is_redimnet2(shapes: Shapes) -> bool:
-    """Tell whether this is ReDimNet2-B6, the only size of which WeSpeaker has weights."""
+    """Return whether this is ReDimNet2-B6, the only size of which WeSpeaker has weights."""
     return (
         "backbone.fin_wght1d.w" in shapes
         and shapes.rows("backbone.stem.0.weight") == _REDIMNET2_CHANNELS

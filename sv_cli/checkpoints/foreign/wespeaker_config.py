@@ -1,4 +1,4 @@
-"""What WeSpeaker's `config.yaml` beside the weights says, where it is there and can be read.
+"""What WeSpeaker's `config.yaml` next to the weights says, where it is there and can be read.
 
 Keys and shapes are enough but for poolings that learn nothing, and for the front-end's settings.
 """

@@ -1,6 +1,6 @@
 """WeSpeaker's networks with a learned front-end: WavLM by s3prl, and w2v-BERT 2.0.
 
-A checkpoint holds the front-end as `frontend.*` beside the keys of the network behind it. LoRA
+A checkpoint holds the front-end as `frontend.*` next to the keys of the network after it. LoRA
 matrices of w2v-BERT are added to the weights that they change.
 """
 
@@ -30,7 +30,7 @@ _OTHERS = (("frontend.encoder.blocks.", "Whisper"), ("frontend.upstream.", "s3pr
 
 
 def has_frontend(shapes: Shapes) -> bool:
-    """Tell whether a front-end was learned."""
+    """Return whether a front-end was learned."""
     return any(key.startswith(FRONTEND) for key in shapes)
 
 
@@ -89,7 +89,7 @@ def _rename_wavlm(weights: Mapping[str, Tensor], *, network: Layout) -> dict[str
 
 
 def _is_left(key: str) -> bool:
-    """Tell keys of the front-end that have no place: they are named as unexpected."""
+    """Return keys of the front-end without a target, to be named as unexpected."""
     return key.startswith(FRONTEND) and not key.startswith(S3PRL) and key != FEATURIZER
 
 
@@ -126,7 +126,7 @@ def _rename_w2vbert(weights: Mapping[str, Tensor], *, scale: float) -> dict[str,
 
 
 def with_config(layout: Layout, config: WespeakerConfig) -> Layout:
-    """Return the layout with what only WeSpeaker's configuration tells.
+    """Return the layout with what only WeSpeaker's configuration holds.
 
     Raises
     ------

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from sv_cli.cli import app
 from sv_cli.errors import SettingsError, SvError, TrainingError
 from sv_cli.training.journal import Journal, find_curves
+from sv_cli.training.meter import DataReaders, StageClock, judge, shares
 from sv_cli.training.report import describe_epochs, draw_report, read_log
-from sv_cli.training.waiting import Reading, StageClock, judge, shares
 
 
 def test_the_clock_tells_the_stages_apart() -> None:
@@ -33,18 +33,18 @@ def test_the_clock_tells_the_stages_apart() -> None:
 @pytest.mark.parametrize(
     ("data", "features", "reading", "advice"),
     [
-        (34.0, 10.0, Reading(0, 8), "num_workers=-1"),
-        (34.0, 10.0, Reading(2, 8), "more `data.num_workers` (now 2, 8 cores)"),
-        (34.0, 10.0, Reading(7, 8), "on a local disk"),
-        (34.0, 10.0, Reading(7, 8, from_features=True), "data.source=wav"),
-        (2.0, 50.0, Reading(7, 8), "50 % on features and augmentation"),
-        (2.0, 10.0, Reading(7, 8), "fast enough"),
+        (34.0, 10.0, DataReaders(0, 8), "num_workers=-1"),
+        (34.0, 10.0, DataReaders(2, 8), "more `data.num_workers` (now 2, 8 cores)"),
+        (34.0, 10.0, DataReaders(7, 8), "on a local disk"),
+        (34.0, 10.0, DataReaders(7, 8, from_features=True), "data.source=wav"),
+        (2.0, 50.0, DataReaders(7, 8), "features and augmentation 50 %"),
+        (2.0, 10.0, DataReaders(7, 8), "fast enough"),
     ],
 )
-def test_the_verdict(data: float, features: float, reading: Reading, advice: str) -> None:
+def test_the_verdict(data: float, features: float, reading: DataReaders, advice: str) -> None:
     share = {"data": data, "features": features, "network": 100 - data - features, "other": 0.0}
     verdict = judge(share, reading)
-    assert advice in verdict and f"waited {data:.0f} % of the time for data" in verdict
+    assert advice in verdict and f"data wait took {data:.0f} % of the time" in verdict
 
 
 def test_bench_loader_prints_figures(voices: Path) -> None:

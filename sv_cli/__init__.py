@@ -8,7 +8,7 @@ __version__ = "0.2.0"
 def __getattr__(name: str) -> Any:
     """Give `sv_cli.load_model`, loaded when it is asked for.
 
-    By name, because this file stands below all others and every command passes through it:
+    By name, because this file is below all others and every command passes through it:
     `svtool --help` must not pay for torch.
     """
     if name != "load_model":

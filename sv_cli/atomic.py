@@ -121,7 +121,7 @@ def make_folder(path: str | Path) -> Path:
 def is_plain_file(name: str | Path) -> bool:
     """Return whether an output is a file that `atomic_path` renames into place.
 
-    It is not for `-`, an output pipe, a FIFO and a device, such as /dev/stdout (whatever that is).
+    It is not for `-`, an output pipe, a FIFO and a device; nor for /dev/stdout that is a file.
     """
     name = str(name)
     if name in ("", "-") or name.startswith("|"):

@@ -57,7 +57,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("score", "score:score", "Score trials by the cosine."),
     ("score-job", "score_job:score_job", "Score what is new, night after night."),
     ("identify", "identify:identify", "Find the speaker of each test among all enrolled."),
-    ("verify", "verify:verify", "Tell whether two recordings are of the same speaker."),
+    ("verify", "verify:verify", "Decide whether two recordings are of the same speaker."),
     ("asnorm", "asnorm:asnorm", "Normalise scores by a cohort."),
     ("plda", "", "Train, adapt and score by PLDA, in Kaldi's format."),
     ("plda train", "plda:train", ""),
@@ -82,7 +82,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("fuse mean", "fuse:mean", ""),
     ("decide", "calibrate:decide", "Accept or reject each trial."),
     ("eval", "eval:evaluate", "Evaluate scores: EER, minDCF, Cllr, plots."),
-    ("info", "info:info", "Tell versions, devices, and which extras work."),
+    ("info", "info:info", "Report where a file comes from, or versions and devices."),
     ("demo", "demo:demo", "Run the whole chain on a synthetic corpus."),
 )
 
@@ -202,7 +202,7 @@ def _help(function: Callable[..., None]) -> str:
 
 
 def _name_only() -> None:
-    """Stand in the list of commands."""
+    """Placeholder in the list of commands."""
 
 
 def _with_common_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -276,11 +276,11 @@ def _run_to_exit(body: Callable[[], None], *, debug: bool) -> None:
         logs.error("out of memory")
         raise typer.Exit(ExitStatus.FAILED) from error
     except RuntimeError as error:
-        told = explain(error)
-        if told is None or debug:
+        explained = explain(error)
+        if explained is None or debug:
             raise
-        logs.error(told.message, hint=told.hint)
-        raise typer.Exit(told.status) from error
+        logs.error(explained.message, hint=explained.hint)
+        raise typer.Exit(explained.status) from error
     finally:
         release_claims()
 

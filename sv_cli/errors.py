@@ -62,13 +62,13 @@ class TrainingError(SvError):
 
 
 class SettingsError(SvError):
-    """Wrong settings or arguments; all problems are told at once."""
+    """Wrong settings or arguments; all problems are reported at once."""
 
     status = ExitStatus.USAGE
 
 
 def explain(error: RuntimeError) -> SvError | None:
-    """Return in words for the user what torch tells by a RuntimeError; None for a mistake of ours.
+    """Return a RuntimeError of torch in words for the user; None for a mistake of ours.
 
     That is a lack of memory, and a process that reads data and hangs or was killed.
     """

@@ -1,4 +1,4 @@
-"""Which folder stands on which floor, and which folder is the door to which outside library.
+"""The floor of each folder, and the folder that may import each outside library.
 
 A module imports from lower floors and from its own folder, never sideways or upwards.
 `tests/test_floors.py` holds every import in the package against these tables.

@@ -1,4 +1,4 @@
-"""One process at a time for each output: a lock file beside it, which dies with its process."""
+"""One process at a time for each output: a lock file next to it, which ends with its process."""
 
 import errno
 import fcntl
@@ -34,7 +34,7 @@ def lock_folder(folder: str | Path, *, command: str) -> AbstractContextManager[N
 
 
 def lock_file(path: str | Path, *, command: str) -> AbstractContextManager[None]:
-    """Hold `.NAME.lock` beside a file; see `lock_folder`."""
+    """Hold `.NAME.lock` next to a file; see `lock_folder`."""
     path = Path(path)
     return _lock(path.with_name(f".{path.name}.lock"), str(path), command)
 
@@ -90,7 +90,7 @@ def _hold(place: Path, output: str, command: str) -> Iterator[None]:
 
 
 def _acquire(place: Path, output: str) -> int:
-    """Return the descriptor of a locked file that stands at `place`."""
+    """Return the descriptor of a locked file at `place`."""
     while True:
         descriptor = _open(place)
         _held.add(descriptor)

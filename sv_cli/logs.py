@@ -113,7 +113,7 @@ def stdout() -> Iterator[IO[bytes]]:
 
 
 def is_terminal() -> bool:
-    """Tell whether a person watches stderr."""
+    """Return whether stderr is a terminal."""
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
@@ -153,7 +153,7 @@ class Progress(Protocol):
     """Something that counts finished items."""
 
     def advance(self, count: int = 1, **fields: Any) -> None:
-        """Count `count` more items; `fields` are shown behind the bar."""
+        """Count `count` more items; `fields` are shown after the bar."""
 
 
 class _LineProgress:
@@ -198,7 +198,7 @@ def progress(
 ) -> Iterator[Progress]:
     """Count items: a bar on a terminal, one line an interval elsewhere, nothing with `--quiet`.
 
-    `done` of them were done by an earlier start, and tell nothing of the rate.
+    `done` of them were done by an earlier start, and do not count for the rate.
     """
     if _state.level == 0 or _state.json_lines or not is_terminal():
         yield _LineProgress(what, total, unit, done)

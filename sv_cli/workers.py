@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from sv_cli.errors import SvError
 
-# Where processes of one command leave marks of what they have told.
+# Folder in which the processes of one command mark the messages that were printed.
 TOLD_FOLDER = "SVTOOL_TOLD_FOLDER"
 _WATCH_SECONDS = 1.0
 _POLL_SECONDS = 0.01
@@ -28,7 +28,7 @@ def torchrun_rank() -> tuple[int, int]:
 
 
 def is_first_to_tell(message: str) -> bool:
-    """Tell whether none of the processes that one command started has told this message yet."""
+    """Return whether no process of one command has printed this message yet."""
     folder = os.environ.get(TOLD_FOLDER)
     if folder is None:
         return True

@@ -26,9 +26,9 @@ class Codec:
     sample_rate : int or None
         The only rate in Hz that it is used at; None leaves it to the library.
     has_compression : bool
-        Whether it may be told how much to compress.
+        Whether it takes a compression level.
     delay : int
-        Samples that it puts in front where its file does not tell how many to drop.
+        Samples that it prepends where its file does not say how many to drop.
     """
 
     format: str
@@ -56,7 +56,7 @@ def recode(
     Parameters
     ----------
     waveform : (num_samples,) float32
-        Samples in [-1, 1); what lies outside is clipped.
+        Samples in [-1, 1); others are clipped.
     sample_rate : int
         Hz.
     name : str
@@ -107,7 +107,7 @@ def _encode(
 def _aligned(decoded: NDArray[np.float32], num_samples: int, delay: int) -> NDArray[np.float32]:
     """Drop the delay, and what fills the last frame.
 
-    An MP3 file tells its decoder how much to drop where the first frame has room for that, which
+    An MP3 file states how much its decoder drops where the first frame has room for that, which
     the lowest bit rates lack; then nothing was dropped and the whole delay is still there.
     """
     first = delay if len(decoded) >= num_samples + delay else 0

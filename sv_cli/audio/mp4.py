@@ -35,7 +35,7 @@ def mp4_info(path: str | Path) -> AudioInfo:
 
 
 def _read_header(path: Path) -> bytes:
-    """Return the content of the box `moov`, wherever it stands in the file."""
+    """Return the content of the box `moov`, at any place in the file."""
     size = path.stat().st_size
     with path.open("rb") as stream:
         at = 0

@@ -1,4 +1,4 @@
-"""Open a recording, whatever it is named by: a file, an archive entry, a pipe."""
+"""Open a recording by name: a file, an archive entry, a pipe."""
 
 import io
 import re

@@ -1,6 +1,6 @@
 """Recordings written again as files of another speed or rate, by several processes.
 
-A file that stands is finished, since it appeared by rename; so a run that was stopped goes on with
+An existing file is finished, since it appeared by rename; so a run that was stopped goes on with
 those that are missing.
 """
 
@@ -37,7 +37,7 @@ class Change:
     Attributes
     ----------
     speed : float
-        Played so many times as fast.
+        Factor of the speed.
     sample_rate : int or None
         Rate in Hz that is written; None keeps that of the recording.
     """
@@ -102,7 +102,7 @@ def rewrite_all(
     num_procs : int
         Worker processes.
     resume : bool
-        Whether files that stand already are kept.
+        Whether existing files are kept.
 
     Raises
     ------
@@ -148,10 +148,10 @@ def begin(
     digest = hashlib.sha256(json.dumps(rows).encode("utf-8", "surrogateescape")).hexdigest()
     if record.exists() and not force:
         if not resume:
-            hint = "`--resume` goes on with it, `--force` starts anew"
+            hint = "`--resume` goes on with it, `--force` starts again"
             raise SvError(f"`{folder}` holds audio of a run before", hint=hint)
         if _digest(record) != digest:
-            hint = "give the same options and data, or start anew with `--force`"
+            hint = "give the same options and data, or start again with `--force`"
             raise SvError(f"`{folder}` was begun from other recordings or settings", hint=hint)
     remove_unfinished(folder)
     with atomic_open(record) as stream:

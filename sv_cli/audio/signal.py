@@ -21,7 +21,7 @@ class Signal:
     ----------
     speech_seconds : float
         Time of the active blocks: those of 20 ms within 30 dB of the loudest. This is an energy
-        criterion; it does not tell speech from noise.
+        criterion; it does not distinguish speech from noise.
     level : float
         RMS of the active blocks without the mean of the waveform, in dB relative to full scale;
         -200 where nothing but a constant is left.

@@ -13,7 +13,7 @@ def remove_silence(
     threshold: float = 50.0,
     window_seconds: float = 0.1,
 ) -> NDArray[np.float32]:
-    """Return the windows that are loud enough, one behind the other.
+    """Return the windows that are loud enough, concatenated.
 
     Parameters
     ----------

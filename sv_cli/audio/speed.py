@@ -32,7 +32,7 @@ def change_speed_batch(waveforms: Tensor, factor: float, num_samples: int) -> Te
     Parameters
     ----------
     waveforms : (batch, num_input_samples(num_samples, factor)) float32
-        The first sample played is the one behind `num_context_samples(factor)`.
+        The first sample played is the one after `num_context_samples(factor)`.
     factor : float
         0.9 plays slower and deeper; hundredths are exact.
     num_samples : int
@@ -66,8 +66,8 @@ def change_speed_whole(waveforms: NDArray[np.float32], factor: float) -> NDArray
     """
     count = max(1, round(waveforms.shape[1] / factor))
     before = num_context_samples(factor)
-    behind = max(0, num_input_samples(count, factor) - before - waveforms.shape[1])
-    padded = torch.nn.functional.pad(torch.from_numpy(waveforms), (before, behind))
+    after = max(0, num_input_samples(count, factor) - before - waveforms.shape[1])
+    padded = torch.nn.functional.pad(torch.from_numpy(waveforms), (before, after))
     played: NDArray[np.float32] = change_speed_batch(padded, factor, count).numpy()
     return played
 
@@ -94,7 +94,7 @@ def play(waveforms: Tensor, speeds: Tensor, factors: Sequence[float], num_sample
     Parameters
     ----------
     waveforms : (batch, longest) float32
-        Each as many samples as its factor needs, zeros behind.
+        Each as many samples as its factor needs, zeros appended.
     speeds : (batch,) int64, in memory
         Number of the factor of each.
     factors : sequence of float

@@ -1,6 +1,6 @@
-"""The one door to torchaudio, whose compiled part often does not fit the torch beside it.
+"""The one door to torchaudio, whose compiled part often does not fit the installed torch.
 
-Published wheels link against CUDA libraries: beside a CPU-only torch the import fails. The parts
+Published wheels link against CUDA libraries: with a CPU-only torch the import fails. The parts
 that svtool wants (WavLM models, functional) are plain Python, so the compiled part is replaced by
 a stub where it cannot be loaded.
 """

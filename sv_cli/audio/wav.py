@@ -80,7 +80,7 @@ def read_header(stream: IO[bytes], *, name: str) -> WavHeader:
         position += size + size % 2
     if header is None:
         raise AudioError(f"`{name}`: a WAVE file without a format before its data")
-    # A length of 0 is meant where the size of the whole file leaves room for chunks behind it.
+    # A length of 0 is meant where the size of the whole file leaves room for chunks after it.
     unknown = riff_size <= position - 8 or riff_size in _STREAMED_SIZES
     streamed = size in _STREAMED_SIZES or (size == 0 and unknown)
     return replace(header, data_start=position, data_size=None if streamed else size)

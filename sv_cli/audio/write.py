@@ -21,7 +21,7 @@ def write_waveform(path: str | Path, waveform: NDArray[np.float32], sample_rate:
     path : str or Path
         `*.wav` or `*.flac`; the folder is made where it is missing.
     waveform : (num_samples,) or (num_samples, channels) float32
-        Samples in [-1, 1); what lies outside is clipped.
+        Samples in [-1, 1); others are clipped.
     sample_rate : int
         Hz.
 
@@ -49,7 +49,7 @@ def encode_waveform(waveform: NDArray[np.float32], sample_rate: int, *, format: 
     Parameters
     ----------
     waveform : (num_samples,) or (num_samples, channels) float32
-        Samples in [-1, 1); what lies outside is clipped.
+        Samples in [-1, 1); others are clipped.
     sample_rate : int
         Hz.
     format : "wav" or "flac"

@@ -26,7 +26,7 @@ def validate(
         bool, typer.Option("--check-files", help="Also look for the files that tables name.")
     ] = False,
 ) -> None:
-    r"""Tell every problem of data directories at once, with its line and remedy.
+    r"""Report every problem of data directories at once, with its line and remedy.
 
     Problems go to stdout, one a line; the status is 1 when there are any. Audio is not opened.
 
@@ -84,7 +84,7 @@ def info(
     directories: Directories,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a directory.")] = False,
 ) -> None:
-    r"""Tell what is in data directories: speakers, utterances, hours, tables, problems.
+    r"""Print what is in data directories: speakers, utterances, hours, tables, problems.
 
     \b
     Examples:
@@ -116,7 +116,7 @@ def subset(
     how: Annotated[
         Literal["spread", "first", "last", "shortest", "per-speaker", "speakers"],
         typer.Option(
-            help="Which: spread evenly, from an end, the shortest, so many of each speaker, or "
+            help="Which: spread evenly, from an end, the shortest, a number of each speaker, or "
             "whole speakers until there are enough."
         ),
     ] = "spread",
@@ -196,8 +196,8 @@ def copy(
     out: Out,
     spk_prefix: Annotated[str, typer.Option(help="Put before each speaker.")] = "",
     utt_prefix: Annotated[str, typer.Option(help="Put before each utterance.")] = "",
-    spk_suffix: Annotated[str, typer.Option(help="Put behind each speaker.")] = "",
-    utt_suffix: Annotated[str, typer.Option(help="Put behind each utterance.")] = "",
+    spk_suffix: Annotated[str, typer.Option(help="Append to each speaker.")] = "",
+    utt_suffix: Annotated[str, typer.Option(help="Append to each utterance.")] = "",
     spk_as_prefix: Annotated[
         bool, typer.Option("--spk-as-prefix", help="Put its speaker before each utterance.")
     ] = False,

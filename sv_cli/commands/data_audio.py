@@ -104,7 +104,7 @@ def play(
     recording: Annotated[
         str, typer.Argument(help="File, archive:offset, `command |` or -.", metavar="RECORDING")
     ],
-    speed: Annotated[float, typer.Option(min=0.5, max=2.0, help="So many times as fast.")] = 1.0,
+    speed: Annotated[float, typer.Option(min=0.5, max=2.0, help="Factor of the speed.")] = 1.0,
     rate: Annotated[
         int | None, typer.Option("--rate", min=1000, max=384000, help="Rate in Hz to write.")
     ] = None,

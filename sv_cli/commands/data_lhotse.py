@@ -22,7 +22,7 @@ def to_lhotse(
     r"""Write a data directory as lhotse's manifests of recordings, supervisions and cuts.
 
     A cut is an utterance. Times are exact, archives and pipes become commands, and tables that
-    supervisions have no field for stand in their `custom`.
+    supervisions have no field for are in their `custom`.
 
     \b
     Examples:

@@ -25,7 +25,7 @@ def to_shar(
 ) -> None:
     r"""Write utterances into Shar archives, which training reads in long stretches.
 
-    Segments are cut out, and utterances stand in random order, as 16-bit FLAC at their own rate.
+    Segments are cut out, and utterances are in random order, as 16-bit FLAC at their own rate.
     lhotse reads the archives, too (`CutSet.from_shar`). `train --data OUT` takes crops out of
     them with the same labels as from DIR; network disks and object stores serve such reads well.
 

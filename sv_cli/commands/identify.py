@@ -23,7 +23,7 @@ def identify(
         typer.Argument(
             metavar="[MODEL] ENROLLED TEST [OUT]",
             help="Embeddings of enrolled speakers and of tests, and the table `test rank spk "
-            "score` to write [default: -]; behind a MODEL, data directories, too.",
+            "score` to write [default: -]; after a MODEL, also data directories.",
         ),
     ],
     top_k: Annotated[
@@ -55,7 +55,7 @@ def identify(
         list[str] | None,
         typer.Option(
             help="True speakers of the tests, and of enrolled keys that are no speakers: the "
-            "identification rate is told; repeatable."
+            "identification rate is reported; repeatable."
         ),
     ] = None,
     allow_missing: AllowMissing = False,
@@ -110,7 +110,7 @@ def _arguments(files: Sequence[str]) -> tuple[str | None, str, str, str]:
 
 
 def _is_model(name: str) -> bool:
-    """Tell a model (a file, a folder of them, `DIR:best`, `hub:NAME`) from a table."""
+    """Return whether a name is a model (file, folder, `DIR:best`, `hub:NAME`), not a table."""
     place = Path(name.partition(":")[0] or name)
     if place.is_dir():
         return any(place.glob("*.pt"))

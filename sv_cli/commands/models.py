@@ -33,7 +33,7 @@ def models(
     See also: train, extract
     """
     if markdown and (name or as_json):
-        raise SettingsError("`--markdown` writes the page of all networks, and nothing beside it")
+        raise SettingsError("`--markdown` writes the page of all networks: no other option")
     if markdown:
         logs.data(page())
     elif as_json:

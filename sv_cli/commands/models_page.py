@@ -16,7 +16,7 @@ Written by `make docs` (`svtool models --markdown`); to change it, change the re
 is built by `svtool train --model NAME`.
 
 - Parameters are counted with default settings. GMAC are 10^9 multiply-accumulates (convolutions
-  and products) for the input that stands beside them: frames x features, or seconds of samples.
+  and products) for the input given next to them: frames x features, or seconds of samples.
 - The EER in % is on VoxCeleb1-O cleaned as the source publishes it, trained on VoxCeleb2 dev
   (SimAM-ResNet: VoxBlink2 before). WeSpeaker and speaker-net: large-margin fine-tuning and AS-norm,
   without fine-tuning for `res2net34_base` and `repvgg_tiny_a0`. TaoRuijie: AS-norm. 3D-Speaker:
@@ -54,7 +54,7 @@ def record(name: str) -> dict[str, object]:
 
 
 def input_size(entry: ModelEntry) -> str:
-    """Return the input that the arithmetic is told for."""
+    """Return the input of the operation count."""
     frontend = FRONTENDS[entry.frontend]
     if frontend.kind == "waveform":
         return f"{_FRAMES // 100} s"

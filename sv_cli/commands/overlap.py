@@ -12,7 +12,7 @@ def overlap(
     one: Annotated[str, typer.Argument(help="Data directory, say to train on.", metavar="A")],
     two: Annotated[str, typer.Argument(help="Data directory, say of trials.", metavar="B")],
 ) -> None:
-    r"""Tell the speakers, utterances and recordings that two data directories share.
+    r"""Print the speakers, utterances and recordings that two data directories share.
 
     They go to stdout, one a line, the kind first; the status is 1 when there are any. Ids are
     compared as they are, files by their path, so that a copy under other names is not found.

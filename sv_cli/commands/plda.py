@@ -19,7 +19,7 @@ MeanSource = Annotated[
 ]
 Text = Annotated[bool, typer.Option("--text", help="Write the model as text.")]
 NoFront = Annotated[
-    bool, typer.Option("--no-front", help="Leave out what stands in front of the PLDA.")
+    bool, typer.Option("--no-front", help="Leave out the preprocessing of the PLDA.")
 ]
 
 
@@ -41,7 +41,7 @@ def train(
 ) -> None:
     r"""Train a PLDA, with mean, LDA and length norm in front where asked.
 
-    Without options it is Kaldi's ivector-compute-plda. What stands in front is kept beside the
+    Without options it is Kaldi's ivector-compute-plda. The preprocessing is written next to the
     model (PLDA.json, PLDA.mean.vec, PLDA.lda.mat), and `plda score` picks it up.
 
     \b
@@ -118,7 +118,7 @@ def transform(
     ] = False,
     force: Force = False,
 ) -> None:
-    r"""Apply an LDA or whitening to embeddings, or all that stands in front of a PLDA.
+    r"""Apply an LDA or whitening to embeddings, or the whole preprocessing of a PLDA.
 
     \b
     Examples:
@@ -207,7 +207,7 @@ def score(
         typer.Option(help="Enrolment models and their utterances, averaged after the front."),
     ] = None,
     num_utts: Annotated[
-        str | None, typer.Option(help="Utterances that each enrolment embedding stands for.")
+        str | None, typer.Option(help="Utterances that each enrolment embedding is the mean of.")
     ] = None,
     length_norm: Annotated[
         LengthNorm,
@@ -228,7 +228,7 @@ def score(
 ) -> None:
     r"""Score trials by the log-likelihood ratio of a PLDA.
 
-    What `plda train` keeps beside the model (mean, LDA, length norm) is applied first.
+    What `plda train` writes next to the model (mean, LDA, length norm) is applied first.
 
     \b
     Examples:

@@ -37,7 +37,7 @@ def list_corpora(
     list_: Annotated[
         bool,
         typer.Option(
-            "--list", help="Tell each corpus, its licence, where to get it.", show_envvar=False
+            "--list", help="Print each corpus, its licence, where to get it.", show_envvar=False
         ),
     ] = False,
 ) -> None:

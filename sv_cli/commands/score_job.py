@@ -29,7 +29,7 @@ def score_job(
     Made for cron: a run looks at a directory or a wav.scp, extracts the recordings that no run
     has scored, and appends `enroll test score` to OUT/results.txt. A run that was killed is
     completed by the next. Files that are still being written are left for the next run; one that
-    cannot be read is tried max_attempts times. OUT/summary.json tells what the run did. The
+    cannot be read is tried max_attempts times. OUT/summary.json reports what the run did. The
     job runs in the folder of JOB.toml: there all relative paths start.
 
     \b

@@ -13,7 +13,7 @@ AllowMissing = Annotated[
 ]
 MaxSkipped = Annotated[
     int,
-    typer.Option("--max-skipped", min=0, help="End with status 0 up to so many left out."),
+    typer.Option("--max-skipped", min=0, help="Most utterances left out with status 0."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Write over existing outputs.")]
 

@@ -45,7 +45,7 @@ def train(
         int, typer.Option("--num-procs", min=1, help="Processes on this machine.")
     ] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run stopped.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Start anew over an old run.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Start again over an old run.")] = False,
     init: Annotated[
         str,
         typer.Option("--init", help="Model or experiment directory to take weights from."),
@@ -109,7 +109,7 @@ def train(
 
 
 def start_processes(num_procs: int, exp_dir: str) -> None:
-    """Run this command line in so many processes."""
+    """Run this command line in this number of processes."""
     from sv_cli.training.launch import launch
     from sv_cli.training.run_files import RunFiles
 
@@ -117,7 +117,7 @@ def start_processes(num_procs: int, exp_dir: str) -> None:
 
 
 def run(settings: TrainSettings, paths: "RunPaths", *, resume: bool, force: bool) -> None:
-    """Train and tell how it ended."""
+    """Train and report how it ended."""
     from sv_cli.training.run import run_training
 
     with lock_folder(paths.exp_dir, command="train"):

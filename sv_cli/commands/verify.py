@@ -34,9 +34,9 @@ def verify(
     ] = 0.5,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "cpu",
 ) -> None:
-    r"""Tell whether two recordings are of the same speaker.
+    r"""Decide whether two recordings are of the same speaker.
 
-    Writes one line, `enroll test score`, with `same` or `different` behind it where a threshold is
+    Writes one line, `enroll test score`, followed by `same` or `different` where a threshold is
     known. The score is the cosine of `svtool score`; with `--calibration` it is the logarithm (in
     nats) of how much better the same speaker explains it, compared with the prior. A recording
     without a usable signal (silence, a constant, too quiet, too short, clipped) is an error.

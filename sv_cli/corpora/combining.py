@@ -17,7 +17,7 @@ def group_short(items: Sequence[Listed], seconds: Mapping[str, float], least: fl
 
     Within a speaker and a genre, in the order of their ids, utterances shorter than `least`
     seconds are gathered until they sum to it. What is left at the end joins the last gathered
-    group, or stands as a short group of its own where there is none. Utterances that are long
+    group, or is a short group of its own where there is none. Utterances that are long
     enough are left alone.
 
     Notes
@@ -48,7 +48,7 @@ def group_short(items: Sequence[Listed], seconds: Mapping[str, float], least: fl
 def combine_short(measured: Measured, least: float, out: Path, job: Job) -> Measured:
     """Write the joined recordings to `out`/audio as FLAC and return the new list.
 
-    The id is the first utterance's with `-comb` and the number of utterances behind it.
+    The id is the first utterance's with `-comb` and the number of utterances appended.
     """
     groups = group_short(measured.items, measured.seconds, least)
     joined = [group for group in groups if len(group) > 1]

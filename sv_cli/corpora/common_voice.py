@@ -16,7 +16,7 @@ from sv_cli.corpora.listing import Listed
 from sv_cli.errors import SettingsError, TableError, name_some
 
 _NEEDED = ("client_id", "path")
-_SHORT = 16  # of 128 hexadecimal digits of a client: enough to tell 2 ** 32 of them apart
+_SHORT = 16  # of 128 hexadecimal digits of a client: enough to distinguish 2 ** 32 of them
 _GENDERS = {"male": "m", "male_masculine": "m", "female": "f", "female_feminine": "f"}
 
 
@@ -29,9 +29,10 @@ class CommonVoiceSettings(DrawOptions):
 
 
 def prepare_common_voice(job: Job, settings: CommonVoiceSettings) -> Prepared:
-    """Write OUT/TABLE for each table, with spk2gender, utt2lang and utt2age where they are told.
+    """Write OUT/TABLE for each table, with spk2gender, utt2lang and utt2age where they are given.
 
-    A speaker is a client: the first 16 digits of its id. An utterance is the clip's name behind it.
+    A speaker is a client: the first 16 digits of its id. An utterance is the speaker and the name
+    of the clip.
     """
     assert job.source is not None
     if not job.source.is_dir():

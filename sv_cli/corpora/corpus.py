@@ -1,4 +1,4 @@
-"""What `prepare` knows of a corpus, and what every preparation is told and tells."""
+"""What `prepare` knows of a corpus, and the input and output of every preparation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from sv_cli.settings.model import Settings
 
 @dataclass(frozen=True)
 class Job:
-    """What every preparation is told besides its own settings.
+    """The input of every preparation, in addition to its own settings.
 
     Parameters
     ----------
     source : Path or None
-        Where the corpus lies; None for one that is made on the spot.
+        Folder of the corpus; None for a generated one.
     out : Path
         Directory to fill.
     num_procs : int
         Files worked on at once.
     force : bool
-        Write over what stands there.
+        Replace existing outputs.
     audio_root : Path or None
         Paths in wav.scp are written relative to it; None writes absolute ones.
     """

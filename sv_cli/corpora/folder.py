@@ -1,4 +1,4 @@
-"""A folder of recordings: one folder a speaker, or a pattern that tells where the ids stand.
+"""A folder of recordings: one folder a speaker, or a pattern with the places of the ids.
 
 Licence: that of the recordings. From: your own disk.
 """

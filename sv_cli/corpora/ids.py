@@ -74,7 +74,7 @@ def _are_ids(speakers: Sequence[str], names: Sequence[str]) -> bool:
 
 
 def _keeps_order(speakers: list[bytes]) -> bool:
-    # Whatever sorts between a speaker and one that it starts also starts with it, so that
+    # Any id that sorts between a speaker and one that it starts also starts with it, so that
     # looking at neighbours is enough.
     return not any(
         second.startswith(first) and second[len(first) : len(first) + 1] <= b"-"

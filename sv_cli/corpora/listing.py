@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _FILES_AT_ONCE = 64
 _SHOWN = 5
 _MPEG4 = (".m4a", ".mp4")  # which libsndfile does not read: ffmpeg does, in a pipe
-_OVERSHOOT_SECONDS = 0.5  # Kaldi cuts a segment that ends so little behind its recording
+_OVERSHOOT_SECONDS = 0.5  # Kaldi cuts a segment that ends at most this much after its recording
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def measure_parts(
     Raises
     ------
     SvError
-        Before anything is read, when a directory stands there already and `--force` was not given,
+        Before anything is read, when the directory exists and `--force` was not given,
         or an utterance has two recordings.
     """
     for name in parts:
@@ -159,7 +159,7 @@ def write_data_dir(
     Raises
     ------
     SvError
-        When a data directory stands there already and `--force` was not given.
+        When the data directory exists and `--force` was not given.
     """
     from sv_cli.tables.datadir.directory import DataDir
 
@@ -201,7 +201,7 @@ def utterances_of(items: Iterable[Listed]) -> dict[str, list[str]]:
 
 
 def write_done(out: Path, **counts: int) -> None:
-    """Write the record that tells a directory to be complete."""
+    """Write the record that marks a directory as complete."""
     with atomic_open(out / ".done") as stream:
         stream.write(json.dumps(counts) + "\n")
 

@@ -39,7 +39,7 @@ def draw_nontarget_pairs(
 def draw_trials(
     spk2utt: Mapping[str, Sequence[str]], num: int, *, seed: int
 ) -> list[tuple[str, str, str]]:
-    """Return `num` trials, half of them target where there are so many pairs.
+    """Return `num` trials, half of them target where there are enough pairs.
 
     Returns
     -------

@@ -67,7 +67,7 @@ class PublishedList:
 def find_lists(
     published: Sequence[PublishedList], job: Job, options: ListOptions
 ) -> dict[PublishedList, Path]:
-    """Return where each list lies; what is neither there nor fetched is asked for in one line."""
+    """Return the path of each list; what is neither there nor fetched is asked for in one line."""
     paths = {item: find_list(item, job, options, fetching=options.fetch) for item in published}
     missing = [item for item, path in paths.items() if path is None]
     for address in dict.fromkeys(item.address for item in missing):
@@ -82,7 +82,7 @@ def find_lists(
 def find_list(
     item: PublishedList, job: Job, options: ListOptions, *, fetching: bool
 ) -> Path | None:
-    """Return where a list lies: in `--lists` or SOURCE, in OUT/lists, or fetched there."""
+    """Return the path of a list: in `--lists` or SOURCE, in OUT/lists, or fetched there."""
     folder = Path(options.lists) if options.lists else job.source
     if options.lists and not Path(options.lists).is_dir():
         raise TableError(f"`--lists {options.lists}`: no such folder")
@@ -249,7 +249,7 @@ def _in_our_ids(
 
 
 def _warn_about_labels(source: Path, trials: "Trials", names: Mapping[str, Listed]) -> None:
-    """Labels must agree with the speakers, where the corpus tells them (`spk` is not `utt`)."""
+    """Labels must agree with the speakers, where the corpus gives them (`spk` is not `utt`)."""
     import numpy as np
 
     owners = {item.utt: item.spk for item in names.values()}
@@ -258,8 +258,8 @@ def _warn_about_labels(source: Path, trials: "Trials", names: Mapping[str, Liste
     sides = [np.array([speakers.get(owners.get(utt, ""), -1) for utt in side]) for side in ids]
     secret = [np.array([owners.get(utt) == utt for utt in side]) for side in ids]
     enroll, test = sides[0][trials.enroll], sides[1][trials.test]
-    told = ~(secret[0][trials.enroll] | secret[1][trials.test])
-    wrong = int((told & ((enroll == test) != trials.target)).sum())
+    known = ~(secret[0][trials.enroll] | secret[1][trials.test])
+    wrong = int((known & ((enroll == test) != trials.target)).sum())
     if wrong:
         logs.warn(f"`{source}`: {wrong} labels of trials do not agree with the speakers")
 

@@ -105,7 +105,7 @@ def prepare_voxceleb1(job: Job, settings: Voxceleb1Settings) -> Prepared:
 
 
 def is_test_speaker(spk: str) -> bool:
-    """Tell whether a speaker is one of the 40 of the test set."""
+    """Return whether a speaker is one of the 40 of the test set."""
     return _TEST_SPEAKERS[0] <= spk <= _TEST_SPEAKERS[1]
 
 

@@ -51,7 +51,7 @@ class Clip(NamedTuple):
 
 
 def find_clips(source: Path | None, digit: str) -> list[Clip]:
-    """Return the utterances below a folder, whatever stands above the speakers' folders.
+    """Return the utterances below a folder, with any folders above the speakers'.
 
     Parameters
     ----------

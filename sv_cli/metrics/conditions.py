@@ -1,4 +1,4 @@
-"""Trials by condition: gender, duration, or whatever a column names."""
+"""Trials by condition: gender, duration, or any other column."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ from sv_cli.metrics.sweep import Floats
 
 @dataclass(frozen=True)
 class TrainingCurves:
-    """What a run has told, at each line of its log and at each validation.
+    """What a run has logged, at each line of its log and at each validation.
 
     Attributes
     ----------
@@ -98,9 +98,9 @@ def _dev(axes: Any, curves: TrainingCurves) -> None:
     axes.plot(curves.dev_epoch, curves.dev_eer, "o", color=COLOURS[6], markersize=3)
     axes.plot([at], [value], "o", color=COLOURS[1], markersize=6, clip_on=False, zorder=3)
     axes.set_ylim(0, 1.15 * float(curves.dev_eer.max()) or 1.0)
-    # the words stand where the curve is not
-    told = f"best {value:.2f} after epoch {at:g}"
-    axes.text(0.03, 0.05, told, transform=axes.transAxes, fontsize=8, color=COLOURS[1])
+    # the text is where the curve is not
+    label = f"best {value:.2f} after epoch {at:g}"
+    axes.text(0.03, 0.05, label, transform=axes.transAxes, fontsize=8, color=COLOURS[1])
 
 
 def _time(axes: Any, curves: TrainingCurves) -> None:

@@ -22,7 +22,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 TICKS_PERCENT = (0.01, 0.03, 0.1, 0.3, 1, 2, 5, 10, 20, 40)
 MOST_CURVE_POINTS = 2000
 PNG_DPI, PNG_COLOURS = 120, 128
-# the colours of Okabe and Ito: told apart by colour-blind readers
+# the colours of Okabe and Ito: distinguishable for colour-blind readers
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 Systems = Mapping[str, tuple[Floats, Bools]]

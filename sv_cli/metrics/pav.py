@@ -56,7 +56,7 @@ def hull_corners(false_alarms: Floats, misses: Floats) -> Indices:
     Points run from accepting all (misses 0) to rejecting all (false alarms 0).
     """
     kept = np.flatnonzero(_is_corner(false_alarms, misses))
-    # A point on or above the line between its neighbours is no corner, whatever else is dropped
+    # A point on or above the line between its neighbours is no corner, for any other points dropped
     # in the same pass. Passes shrink the set quickly; the slow rest is walked with a stack.
     while len(kept) > 512:
         corner = _is_corner(false_alarms[kept], misses[kept])
@@ -67,7 +67,7 @@ def hull_corners(false_alarms: Floats, misses: Floats) -> Indices:
 
 
 def _is_corner(x: Floats, y: Floats) -> NDArray[np.bool_]:
-    """Tell which points lie strictly below the line between their two neighbours."""
+    """Return which points are strictly below the line between their two neighbours."""
     corner = np.ones(len(x), dtype=np.bool_)
     for start in range(0, max(len(x) - 2, 0), _BLOCK_POINTS):
         part = slice(start, start + _BLOCK_POINTS + 2)  # with a neighbour on each side

@@ -1,7 +1,7 @@
 """The one sorted threshold sweep that every metric is read from.
 
 A trial is accepted when its score is at or above the threshold. Scores that are equal are decided
-together, so a threshold lies only between two distinct scores; accepting all trials and rejecting
+together, so a threshold is only between two distinct scores; accepting all trials and rejecting
 all trials are points of the sweep too.
 """
 

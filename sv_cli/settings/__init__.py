@@ -1,1 +1,1 @@
-"""Settings: one frozen model a thing, read from TOML and flags, every problem told at once."""
+"""Settings: one frozen model a thing, read from TOML and flags, all problems reported at once."""

@@ -1,4 +1,4 @@
-"""The frozen settings model; wrong values are collected and told in the user's words."""
+"""The frozen settings model; wrong values are collected and reported in the user's words."""
 
 import difflib
 from collections.abc import Iterable, Mapping

@@ -4,5 +4,5 @@ from fractions import Fraction
 
 
 def is_speed(value: float) -> bool:
-    """Tell whether a factor lies between 0.5 and 2 and is exact in hundredths."""
+    """Return whether a factor is between 0.5 and 2 and is exact in hundredths."""
     return 0.5 <= value <= 2.0 and Fraction(str(value)).denominator <= 100

@@ -51,7 +51,7 @@ def glottal_pulses(
 def _cycle_starts(
     pitch_hz: NDArray[np.float64], jitter: float, sample_rate: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Instants, in samples, at which the glottis opens; the last lies behind the end."""
+    """Instants, in samples, at which the glottis opens; the last is after the end."""
     phase = np.concatenate([[0.0], np.cumsum(pitch_hz / sample_rate)])
     tail = sample_rate / pitch_hz[-1]
     num_cycles = int(phase[-1])

@@ -7,7 +7,7 @@ vowels; loci of consonants after Klatt, JASA 1980); a speaker's voice scales the
 from dataclasses import dataclass
 
 NEUTRAL = (500.0, 1500.0, 2500.0)
-NO_NASAL_ZERO_HZ = 270.0  # where the nasal zero lies on the nasal pole and both cancel
+NO_NASAL_ZERO_HZ = 270.0  # where the nasal zero is on the nasal pole and both cancel
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from sv_cli.errors import SvError
 
 ROOT = Path(__file__).resolve().parents[2] / "sv_cli"
 # The shell is reached through the specifiers alone; the others start this program itself.
-STARTS_PROCESSES = {"tables/specifier.py", "commands/demo.py"}
+STARTS_PROCESSES = {"tables/kaldi/specifier.py", "commands/demo.py"}
 FILES = sorted(ROOT.rglob("*.py"))
 PIPED = [
     "make-fbank scp:{data/wav.scp} out/feats",
@@ -132,7 +132,7 @@ def test_no_code_is_executed_from_files(path: Path) -> None:
             assert given.get("allow_pickle", "False") == "False"
         if called.endswith(".extractall"):
             assert given.get("filter") == "'data'"
-        assert "shell" not in given or name == "tables/specifier.py"
+        assert "shell" not in given or name == "tables/kaldi/specifier.py"
 
 
 def test_names_in_a_watched_folder_stay_inside_the_output(

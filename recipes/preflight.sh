@@ -39,6 +39,11 @@ need_file() { # OPTION FILE...: files anywhere below the folder of an option
   done
 }
 
+need_noise() { # all of MUSAN, and the simulated rooms
+  need musan noise music speech
+  need rirs simulated_rirs/{small,medium,large}room
+}
+
 check_tables() { # training data, and the trials of the stages that score
   if [ ! -f "$train_data/wav.scp" ]; then
     problems+=("no \`$work/$train_data\`: run stage 1")

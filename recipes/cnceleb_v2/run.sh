@@ -26,8 +26,7 @@ enroll_options=(--enroll-spk2utt data/cnceleb-5s/eval/enroll_spk2utt)
 check_corpora() {
   need cnceleb .
   need_file cnceleb enroll.map trials.lst
-  need musan noise music speech
-  need rirs simulated_rirs/{small,medium,large}room
+  need_noise
 }
 
 prepare_data() {

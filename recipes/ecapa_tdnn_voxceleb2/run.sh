@@ -29,8 +29,7 @@ dev_options=(--dev-data data/vox1/test --dev-trials "${trials[O]}")  # after eve
 
 check_corpora() {
   check_voxceleb
-  need musan noise music speech
-  need rirs simulated_rirs/{small,medium,large}room
+  need_noise
 }
 
 prepare_data() {

@@ -26,8 +26,7 @@ use_voxceleb
 
 check_corpora() {
   check_voxceleb
-  need musan noise music speech
-  need rirs simulated_rirs/{small,medium,large}room
+  need_noise
 }
 
 prepare_data() {

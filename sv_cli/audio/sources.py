@@ -35,7 +35,7 @@ def open_source(data: str) -> Iterator[list[Utterance]]:
         yield _read_directory(Path(data))
         return
     spec = parse_rspecifier(data, wanted="wav.scp")
-    plain = spec.beside if spec.rx == data else None  # a path, no specifier
+    plain = spec.path if spec.rx == data else None  # a path, no specifier
     if plain is not None and plain.suffix.lower() in AUDIO_SUFFIXES:
         yield _key_by_name([data], data)
     elif plain is not None and spec.kind == "ark" and _is_text(plain):
@@ -44,8 +44,8 @@ def open_source(data: str) -> Iterator[list[Utterance]]:
         wav = read_table(spec.rx, what="wav.scp")
         report_commands(wav, spec.rx)
         yield [Utterance(utt, rx) for utt, rx in wav.items()]
-    elif spec.beside is not None:
-        yield _read_archive(spec.beside)
+    elif spec.path is not None:
+        yield _read_archive(spec.path)
     else:
         with tempfile.NamedTemporaryFile(suffix=".ark") as kept:
             with open_input(spec.rx) as stream:

@@ -201,7 +201,7 @@ def _feats_spec(run: ExtractRun) -> ReadSpec | None:
     if not run.is_feats and Path(run.data).is_dir():
         return None
     spec = parse_rspecifier(run.data, wanted="feats.scp")
-    named = spec.beside is not None and spec.beside.name.startswith("feats.")
+    named = spec.path is not None and spec.path.name.startswith("feats.")
     return spec if run.is_feats or named else None
 
 
@@ -256,7 +256,7 @@ class _Output:
         """Hold the output against another process; pipes have no lock."""
         if self.folder is not None:
             return lock_folder(self.folder, command="extract")
-        path = self.spec.beside
+        path = self.spec.path
         if path is None or not is_plain_file(path):
             return nullcontext()
         return lock_file(path, command="extract")
@@ -279,7 +279,7 @@ class _Output:
                     "recordings that were replaced since",
                     hint="`--force` writes them again, or choose another directory",
                 )
-        if self.spec.beside is not None and self.rank == 0:
+        if self.spec.path is not None and self.rank == 0:
             refuse_overwrite(*outputs, force=self.run.force or self.run.resume)
             if self._done is not None:
                 self._done.unlink(missing_ok=True)
@@ -287,14 +287,18 @@ class _Output:
 
     def _fingerprint(self, job: ExtractJob, utterances: Sequence[Utterance]) -> str:
         """Return a digest of the job, and of the recordings that have a row in the table."""
-        there = set(ArrayTable(str(self.spec.scp)).keys())
-        done = [utterance for utterance in utterances if utterance.utt in there]
+        written = self._written()
+        done = [utterance for utterance in utterances if utterance.utt in written]
         return job.fingerprint(utterances) + job.sources(done)
+
+    def _written(self) -> set[str]:
+        """Return the utterances that have a row in the table."""
+        return set(ArrayTable(str(self.spec.scp)).keys())
 
     def left_out(self, utterances: Sequence[Utterance]) -> list[Utterance]:
         """Return those that were skipped when the table was written."""
-        there = set(ArrayTable(str(self.spec.scp)).keys())
-        missing = [utterance for utterance in utterances if utterance.utt not in there]
+        written = self._written()
+        missing = [utterance for utterance in utterances if utterance.utt not in written]
         logs.info(f"trying {len(missing)} utterances again that were skipped")
         return missing
 

@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -70,16 +70,16 @@ def make_table(
         raise TableError(f"`{spec.source}`: an archive is needed", hint="use `ark,scp:ARK,SCP`")
     fingerprint = job.fingerprint(utterances)
     rank, world_size = torchrun_rank()
-    if spec.beside is None and world_size > 1:
+    if spec.path is None and world_size > 1:
         raise SettingsError("under torchrun the output is a file, for the parts next to it")
-    if spec.beside is None:
+    if spec.path is None:
         with tempfile.TemporaryDirectory() as temporary:
             return _join(job, utterances, spec, Path(temporary), num_procs)
     record = Path(spec.ark).with_name(f".{Path(spec.ark).name}.resume.json")
     outputs = [Path(name) for name in (spec.ark, spec.scp) if name]
     there = resume and all(path.exists() for path in outputs)
     before = _read_record(record, Path(spec.ark), fingerprint) if there else None
-    if before is not None and before.sources != _sources(job, utterances, before):
+    if before is not None and before.sources != _sources(job, utterances, before.frames):
         raise SvError(
             f"`{spec.ark}` was made of recordings that were replaced since",
             hint="`--force` without `--resume` makes it again",
@@ -103,7 +103,7 @@ def make_table(
         else:
             parts = make_parts(job, wanted, folder, num_procs=num_procs, world_size=world_size)
             made = _add(before, [u.utt for u in utterances], parts, spec, record)
-            made = replace(made, sources=_sources(job, utterances, made))
+            made = replace(made, sources=_sources(job, utterances, made.frames))
         with atomic_open(record) as stream:
             json.dump(asdict(made), stream)
         write_lineage([spec.ark, spec.scp], _lineage(job, made, data))
@@ -156,7 +156,7 @@ def _join(
         for archive, part in parts:
             with archive.open("rb") as stream:
                 shutil.copyfileobj(stream, output, 1 << 20)
-            if spec.beside is None:
+            if spec.path is None:
                 archive.unlink()
             say_part(part.notices, part.skipped, before=len(skipped))
             frames |= part.frames
@@ -168,12 +168,13 @@ def _join(
     if spec.scp:
         write_table(spec.scp, places)
     offsets = {utt: int(place.rpartition(":")[2]) for utt, place in places} if skipped else {}
-    made = Made(job.fingerprint(utterances), frames, len(skipped), "", start, offsets)
-    return replace(made, sources=_sources(job, utterances, made))
+    sources = _sources(job, utterances, frames)
+    return Made(job.fingerprint(utterances), frames, len(skipped), sources, start, offsets)
 
 
-def _sources(job: FeatureJob, utterances: Sequence[Utterance], made: Made) -> str:
-    return job.sources([each for each in utterances if each.utt in made.frames])
+def _sources(job: FeatureJob, utterances: Sequence[Utterance], frames: Mapping[str, int]) -> str:
+    """Return the digest of the recordings that were not left out."""
+    return job.sources([each for each in utterances if each.utt in frames])
 
 
 def _add(
@@ -205,7 +206,7 @@ def _add(
     frames = {utt: frames[utt] for utt in pieces}
     size = sum(piece.stop - piece.start for piece in pieces.values())
     kept = offsets if num_skipped else {}
-    return Made(before.fingerprint, frames, num_skipped, "", size, kept)
+    return replace(before, frames=frames, skipped=num_skipped, size=size, offsets=kept)
 
 
 def _read_record(path: Path, ark: Path, fingerprint: str) -> Made | None:

@@ -158,7 +158,7 @@ def content_of(source: str, *, wanted: str | None = "xvector.scp") -> str | None
     found = _input_fingerprint(source)
     if found is None:
         return None
-    path = Path(source) if wanted is None else parse_rspecifier(source, wanted=wanted).beside
+    path = Path(source) if wanted is None else parse_rspecifier(source, wanted=wanted).path
     if path is None or path.suffix != ".scp":
         return found.sha256
     states = [(ark.stat().st_size, ark.stat().st_mtime_ns) for ark in archives_of(path)]
@@ -220,7 +220,7 @@ def read_lineage(source: str, *, wanted: str | None = "xvector.scp") -> Lineage:
         is_scp = False
     else:
         spec = parse_rspecifier(source, wanted=wanted)
-        path, is_scp = spec.beside, spec.kind == "scp"
+        path, is_scp = spec.path, spec.kind == "scp"
     if path is None or not path.is_file():
         return unknown
     found = _read_record(path, source)
@@ -234,7 +234,8 @@ def read_lineage(source: str, *, wanted: str | None = "xvector.scp") -> Lineage:
         expected = found.files.get(ark.name) or found.files.get(str(ark.absolute()))
         if expected is not None and not expected.matches(ark):
             raise _stale(path, ark, expected)
-        of_archive = _read_record(ark, source)
+        # What the record of the scp has confirmed is not read again; both records must agree.
+        of_archive = _read_record(ark, source, confirmed=expected is not None)
         if of_archive is not None and _identity(of_archive) != _identity(found):
             raise TableError(
                 f"`{record_path(path)}` and `{record_path(ark)}` disagree: "
@@ -385,7 +386,8 @@ def _common_lineage(found: Sequence[Lineage | None], source: str) -> Lineage | N
     )  # fmt: skip
 
 
-def _read_record(file: Path, source: str) -> Lineage | None:
+def _read_record(file: Path, source: str, *, confirmed: bool = False) -> Lineage | None:
+    """Return the record of a file; the file is compared with it unless that was `confirmed`."""
     path = record_path(file)
     try:
         text = path.read_bytes()
@@ -414,7 +416,7 @@ def _read_record(file: Path, source: str) -> Lineage | None:
         expected = lineage.files[file.name]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TableError(f"`{path}`: not a record of a table: {error}", hint=hint) from error
-    if not expected.matches(file):
+    if not confirmed and not expected.matches(file):
         raise _stale(file, file, expected)
     return lineage
 
@@ -445,7 +447,7 @@ def _input_fingerprint(source: str) -> Fingerprint | None:
         return None
     path = Path(source)
     if path.is_dir() or source.startswith(("ark", "scp")):
-        path = parse_rspecifier(source).beside or path
+        path = parse_rspecifier(source).path or path
     if not path.is_file():
         return None
     try:

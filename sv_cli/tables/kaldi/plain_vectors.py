@@ -34,7 +34,7 @@ def read_plain_vectors(spec: ReadSpec, *, check_keys: bool = False) -> PlainVect
 
     With `check_keys` the archive must hold the key of each scp entry.
     """
-    path = spec.beside
+    path = spec.path
     if path is None or not path.is_file() or strip_offset(spec.rx) != spec.rx or spec.permissive:
         return None
     return _read_ark(path) if spec.kind == "ark" else _read_scp(spec.rx, check_keys)

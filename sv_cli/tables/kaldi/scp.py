@@ -53,9 +53,9 @@ def _moved(source: str, names: list[str]) -> dict[str, str]:
     if source in ("", "-") or is_pipe(source):
         return {}
     folder = Path(source).parent
-    beside = {name: str(folder / Path(name).name) for name in names}
+    siblings = {name: str(folder / Path(name).name) for name in names}
     return {
-        name: place for name, place in beside.items() if name != place and Path(place).is_file()
+        name: place for name, place in siblings.items() if name != place and Path(place).is_file()
     }
 
 

@@ -44,7 +44,7 @@ class ReadSpec:
         return "p" in self.options
 
     @property
-    def beside(self) -> Path | None:
+    def path(self) -> Path | None:
         """The file of the table, or None for `-` and pipes."""
         return None if self.rx in ("", "-") or "|" in self.rx else Path(strip_offset(self.rx))
 
@@ -64,7 +64,7 @@ class WriteSpec:
     source: str = ""
 
     @property
-    def beside(self) -> Path | None:
+    def path(self) -> Path | None:
         """The file of the table (the scp where there is one), or None for pipes."""
         name = self.scp or self.ark or "-"
         return None if name in ("", "-") or "|" in name else Path(name)

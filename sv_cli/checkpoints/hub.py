@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from sv_cli.atomic import atomic_open
 from sv_cli.checkpoints.hub_fetch import fetch
 from sv_cli.errors import CheckpointError, SettingsError
 from sv_cli.settings.model import nearest
@@ -339,7 +340,10 @@ def _unpack(path: Path) -> Path:
         with zipfile.ZipFile(path) as archive:
             for member in archive.namelist():
                 if (name := Path(member).name) in _IN_ARCHIVES:
-                    with archive.open(member) as source, (path.parent / name).open("wb") as target:
+                    with (
+                        archive.open(member) as source,
+                        atomic_open(path.parent / name, "wb") as target,
+                    ):
                         shutil.copyfileobj(source, target)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise CheckpointError(f"`{path.name}` is a damaged archive: {error}") from error

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sv_cli import __version__, logs
-from sv_cli.atomic import atomic_open
+from sv_cli.atomic import atomic_open, is_plain_file
 from sv_cli.errors import TableError
 from sv_cli.tables.kaldi.scp import archives_of
 from sv_cli.tables.kaldi.specifier import parse_rspecifier
@@ -170,7 +170,8 @@ def write_lineage(files: Sequence[str | Path | None], lineage: Lineage) -> None:
 
     Files that are None or `-`, pipes and devices get no record.
     """
-    paths = [Path(file) for file in files if file not in (None, "-") and Path(str(file)).is_file()]
+    named = [Path(file) for file in files if file is not None and is_plain_file(file)]
+    paths = [path for path in named if path.is_file()]
     prints = {path: Fingerprint.of(path) for path in paths}
     for path in paths:
         content = {

@@ -7,6 +7,7 @@ such a folder: as a file, in a copied folder, through an scp without a record, o
 
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -348,6 +349,16 @@ def test_info_reports_where_a_file_comes_from(folders, tmp_path):
     result = run("info", norm)
     assert result.exit_code == 1 and "is not the file that its record describes" in message(result)
     assert run("info", tmp_path / "nothing").exit_code == 1
+
+
+def test_device_gets_no_record(folders, tmp_path):
+    """/dev/stdout is a file where a shell redirects it, but no table of its own."""
+    words = ["score", folders / "m/trials", folders / "m/emb", folders / "m/emb", "/dev/stdout"]
+    with (tmp_path / "scores").open("wb") as stream:
+        command = [sys.executable, "-m", "sv_cli", *map(str, words)]
+        subprocess.run(command, stdout=stream, check=True, cwd=Path(__file__).parents[2])
+    assert (tmp_path / "scores").read_bytes() == (folders / "m/score").read_bytes()
+    assert not record_path("/dev/stdout").exists()
 
 
 def test_records_do_not_match_a_pattern(folders, tmp_path):

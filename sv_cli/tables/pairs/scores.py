@@ -369,7 +369,7 @@ def _can_be_scores(column: list[bytes], ids: list[bytes]) -> bool:
 
 
 def _all_digits(column: list[bytes]) -> bool:
-    return all(map(bytes.isdigit, column))
+    return b"".join(column).isdigit()  # no field is empty
 
 
 def _any_number(column: list[bytes]) -> bool:
@@ -379,7 +379,7 @@ def _any_number(column: list[bytes]) -> bool:
 def _check_numeric_ids(block: Block, column: int, source: str) -> None:
     """Raise when a column of numeric ids contains a field that looks like a score."""
     tokens = block.columns[column]
-    if b"".join(tokens).isdigit():
+    if _all_digits(tokens):
         return
     for line, token in enumerate(tokens, start=block.first_line):
         if not token.isdigit() and parse_number(token) is not None:
